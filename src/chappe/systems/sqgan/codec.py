@@ -1,0 +1,299 @@
+"""SQ-GAN as a codec: a picture becomes a file of two sections, the label map and the picture's tokens.
+
+The map travels as tokens of G_s (`map=tokens`, the paper) or through the near-lossless label-map coder
+(`map=near`); the picture always as tokens of G_x. Rate control spends a share of the bytes on the map and fills
+the rest with the most relevant tokens, counting the real coded bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from chappe.bitstream import container, labelmap, labelmap_near, tokens
+from chappe.bitstream.container import Header, Section, SectionType
+from chappe.codec import Codec, Decoded, OperatingPoint, describe
+from chappe.errors import InputError, ModelError, RateError, StreamError, UsageError
+from chappe.systems.sqgan.engine import CELL, Analysis, Engine, pad_to_cells
+
+__all__ = ["SQGANCodec", "load_folder", "load_street"]
+
+WEIGHTS = Path(__file__).parents[2] / "weights" / "sqgan-street-v1"
+SIDES = (64, 4096)  # pixels a side this model takes
+KNOBS = ("map", "m_s", "m_x", "map_share")
+
+
+@dataclass(frozen=True)
+class _Rate:
+    """What to aim for: either a total size in bytes or fixed masking fractions."""
+
+    total: float | None
+    map_mode: str
+    map_share: float | None = None
+    m_s: float | None = None
+    m_x: float | None = None
+
+
+class SQGANCodec(Codec):
+    """`settings` is the `codec` entry of config.json: default map mode, shares of the map by rate, points."""
+
+    def __init__(self, name: str, codec_id: int, fingerprint: int, engine: Engine, settings: dict,
+                 priors: dict[str, np.ndarray], segment: Callable | None = None):  # fmt: skip
+        self.name, self.codec_id, self.fingerprint = name, codec_id, fingerprint
+        self.engine, self.settings, self.priors = engine, settings, priors
+        config = engine.model.config
+        self.taxonomy, self.classes = config.taxonomy, config.map_channels
+        self.levels = {"map": config.map.codes, "image": config.image.codes}
+        self._segment = segment
+
+    def points(self) -> tuple[OperatingPoint, ...]:
+        return tuple(OperatingPoint(name, dict(values)) for name, values in self.settings["points"].items())
+
+    def encode(self, image, *, labels=None, bpp=None, point=None) -> bytes:
+        from chappe.image import read_image, read_labels
+
+        image = read_image(image)
+        height, width = image.shape[:2]
+        if not all(SIDES[0] <= side <= SIDES[1] for side in (height, width)):
+            raise InputError(
+                f"the picture is {width}x{height} pixels; {self.name} takes sides from {SIDES[0]} to {SIDES[1]}: "
+                "resize it first"
+            )
+        if bpp is not None and point is not None:
+            raise UsageError("give either a rate (bpp) or an operating point, not both")
+        rate = self._rate(height * width, bpp, point)
+        if labels is None:
+            labels = self.segment(image)
+        else:
+            labels = read_labels(labels, (height, width), taxonomy=self.taxonomy)
+        sections = _Encoder(self, image, labels).sections(rate)
+        return container.write(Header(self.codec_id, self.fingerprint, width, height), sections)
+
+    def segment(self, image: np.ndarray) -> np.ndarray:
+        """The sender's label map of a picture (H, W, 3) uint8."""
+        if self._segment is None:
+            from chappe.segment.builtin import load_segmenter
+
+            self._segment = load_segmenter()
+        return self._segment(image)
+
+    def decode(self, blob: bytes) -> Decoded:
+        header, sections = container.read(blob)
+        if (header.codec_id, header.fingerprint) != (self.codec_id, self.fingerprint):
+            raise ModelError(
+                f"the file was made by model id {header.codec_id} with weights {header.fingerprint:04x}; {self.name} "
+                f"has id {self.codec_id} and weights {self.fingerprint:04x}: install the chappe release that made it"
+            )
+        if not all(SIDES[0] <= side <= SIDES[1] for side in (header.height, header.width)):
+            raise StreamError(f"the file says {header.width}x{header.height} pixels, which {self.name} never writes")
+        by_type = {section.type: section.payload for section in sections}
+        if SectionType.IMAGE_TOKENS not in by_type:
+            raise StreamError("the file has no image_tokens section; it is not a whole file of this model")
+        grid = (-(-header.height // CELL), -(-header.width // CELL))
+        labels, map_cells = self._decode_map(by_type, grid, header)
+        mask, indices = tokens.decode_grid(
+            by_type[SectionType.IMAGE_TOKENS], grid, self.levels["image"], self.priors.get("image")
+        )
+        picture = self.engine.restore_image(mask, indices, pad_to_cells(labels))
+        image = np.ascontiguousarray(picture[: header.height, : header.width])
+        report, _ = describe(blob)
+        if map_cells is not None:
+            report = replace(report, bpp_nominal=self._nominal(mask, map_cells))
+        return Decoded(image, labels, self.taxonomy, report)
+
+    def _decode_map(
+        self, by_type: dict[int, bytes], grid: tuple[int, int], header: Header
+    ) -> tuple[np.ndarray, int | None]:
+        """Labels (H, W) uint8, and the number of map tokens where the map came as tokens."""
+        shape = (header.height, header.width)
+        if SectionType.MAP_LOSSLESS in by_type:
+            data = by_type[SectionType.MAP_LOSSLESS]
+            return labelmap.decode_map(data, shape, self.classes, prior=self.taxonomy), None
+        if SectionType.MAP_NEAR in by_type:
+            data = by_type[SectionType.MAP_NEAR]
+            return labelmap_near.decode_near(data, shape, self.classes), None
+        if SectionType.MAP_TOKENS in by_type:
+            data = by_type[SectionType.MAP_TOKENS]
+            mask, indices = tokens.decode_grid(data, grid, self.levels["map"], self.priors.get("map"))
+            labels = self.engine.restore_map(mask, indices)[: shape[0], : shape[1]]
+            return np.ascontiguousarray(labels), int(mask.sum())
+        raise StreamError("the file has no label-map section; it is not a whole file of this model")
+
+    def _nominal(self, mask: np.ndarray, map_cells: int) -> float:
+        """SQ-GAN eq. (2) at the fractions this file uses: K (1 + m log2 J) bits a stream over the pixels of K cells."""
+        cells = mask.size
+        counts = {"map": map_cells, "image": int(mask.sum())}
+        bits = sum(cells + n * float(np.log2(self.levels[which])) for which, n in counts.items())
+        return bits / (cells * CELL * CELL)
+
+    def _rate(self, pixels: int, bpp: float | None, point: OperatingPoint | str | None) -> _Rate:
+        mode = self.settings["map"]
+        if point is not None:
+            values = dict(self.find_point(point).settings)
+            unknown = set(values) - {*KNOBS, "bpp"}
+            if unknown:
+                raise UsageError(
+                    f"{self.name} has no setting {sorted(unknown)[0]!r}; it has {', '.join((*KNOBS, 'bpp'))}"
+                )
+            mode = values.get("map", mode)
+            if mode not in ("tokens", "near", "lossless"):
+                raise UsageError(f"map={mode!r} is not a way to send the map; use tokens, near or lossless")
+            for key in ("m_s", "m_x", "map_share"):
+                if key in values and not 0 < float(values[key]) <= 1:
+                    raise UsageError(f"{key}={values[key]} is not a fraction above 0 and up to 1")
+            if "m_x" in values:
+                return _Rate(None, mode, m_s=float(values.get("m_s", 0.55)), m_x=float(values["m_x"]))
+            bpp = float(values.get("bpp", self.settings["bpp"]))
+            return _Rate(bpp * pixels / 8, mode, map_share=values.get("map_share"))
+        return _Rate((bpp if bpp is not None else self.settings["bpp"]) * pixels / 8, mode)
+
+    def map_share(self, bpp: float, mode: str) -> float:
+        """Share of the file that the map gets at a rate, from the model's table (tuned on training frames)."""
+        table = np.asarray(self.settings["map_share"][mode], dtype=np.float64)
+        return float(np.interp(bpp, table[:, 0], table[:, 1]))
+
+
+class _Encoder:
+    """One picture on its way into a file; the networks run once, however many sizes are tried."""
+
+    def __init__(self, codec: SQGANCodec, image: np.ndarray, labels: np.ndarray):
+        self.codec, self.labels = codec, labels
+        self.pixels = labels.size
+        padded = pad_to_cells(labels)
+        self.image = codec.engine.analyse_image(pad_to_cells(image), padded)
+        self._padded = padded
+        self._map: Analysis | None = None
+        self._near = labelmap_near.Ladder(labels, codec.classes, protect=codec.settings.get("protect"))
+
+    def sections(self, rate: _Rate) -> list[Section]:
+        if rate.total is None:
+            cells = self.image.scores.size
+            first = self._map_section(rate.map_mode, fraction=rate.m_s)
+            return [first, self._image(max(1, int(rate.m_x * cells)))]
+        return self._fit(rate)
+
+    def _fit(self, rate: _Rate) -> list[Section]:
+        """Map first within its share, then as many tokens as fit; what tokens cannot use goes back to the map."""
+        target = rate.total
+        bpp = target * 8 / self.pixels
+        share = rate.map_share or self.codec.map_share(bpp, rate.map_mode)
+        tried: list[tuple[float, list[Section]]] = []
+
+        def attempt(first: Section) -> float:
+            sections = [first, self._fill(target - self._size([first]))]
+            tried.append((self._size(sections) - target, sections))
+            return tried[-1][0]
+
+        budget = share * target
+        for _ in range(4):
+            gap = attempt(self._map_section(rate.map_mode, max_bytes=int(budget)))
+            grown = budget - gap * 1.05  # too long: the map gives way; too short: it takes the rest
+            if abs(gap) <= 0.02 * target or grown < 8 or int(grown) == int(budget):
+                break
+            budget = grown
+        if (
+            gap < -0.02 * target and rate.map_mode == "near"
+        ):  # between the finest near-lossless map and the lossless one
+            attempt(Section(SectionType.MAP_LOSSLESS, self._exact))
+        gap, sections = min(tried, key=lambda item: abs(item[0]))
+        if abs(gap) > 0.05 * target:
+            low, high = self._range(rate.map_mode)
+            height, width = self.labels.shape
+            raise RateError(
+                f"{bpp:.4f} bpp is out of reach for {self.codec.name} on this {width}x{height} picture: it reaches "
+                f"{low:.4f} to {high:.4f} bpp (the nearest file has {self._size(sections) * 8 / self.pixels:.4f})"
+            )
+        return sections
+
+    def _range(self, mode: str) -> tuple[float, float]:
+        low = self._size([self._map_section(mode, max_bytes=0), self._image(1)])
+        high = self._size([self._map_section("tokens" if mode == "tokens" else "lossless", fraction=1.0),
+                           self._image(self.image.scores.size)])  # fmt: skip
+        return low * 8 / self.pixels, high * 8 / self.pixels
+
+    def _map_section(self, mode: str, *, max_bytes: int | None = None, fraction: float | None = None) -> Section:
+        codec = self.codec
+        if mode == "tokens":
+            if self._map is None:
+                self._map = codec.engine.analyse_map(self._padded)
+            cells = self._map.scores.size
+            if max_bytes is None:
+                return self._tokens("map", self._map, max(1, int(fraction * cells)))
+            count = _largest(lambda n: len(self._tokens("map", self._map, n).payload), cells, max_bytes)
+            return self._tokens("map", self._map, count)
+        if mode == "near" and max_bytes is not None:
+            near = self._near.coarsest if len(self._near.coarsest) > max_bytes else self._near.fit(max_bytes)
+            if len(near) > 0.7 * max_bytes or len(self._exact) > max_bytes:
+                return Section(SectionType.MAP_NEAR, near)
+        return Section(SectionType.MAP_LOSSLESS, self._exact)
+
+    @cached_property
+    def _exact(self) -> bytes:
+        return labelmap.encode_map(self.labels, self.codec.classes, prior=self.codec.taxonomy)
+
+    def _image(self, count: int) -> Section:
+        return self._tokens("image", self.image, count)
+
+    def _tokens(self, which: str, analysis: Analysis, count: int) -> Section:
+        mask, indices = analysis.best(count)
+        payload = tokens.encode_grid(mask, indices, self.codec.levels[which], self.codec.priors.get(which))
+        return Section(SectionType.MAP_TOKENS if which == "map" else SectionType.IMAGE_TOKENS, payload)
+
+    def _size(self, sections: list[Section]) -> int:
+        """Bytes of a file with these sections."""
+        height, width = self.labels.shape
+        return container.header_size(width, height) + sum(container.section_size(len(s.payload)) for s in sections)
+
+    def _fill(self, room: float) -> Section:
+        """The picture's section with the most tokens whose framed size stays within `room` bytes (at least one)."""
+        cells = self.image.scores.size
+        count = _largest(lambda n: container.section_size(len(self._image(n).payload)), cells, room)
+        return self._image(count)
+
+
+def _largest(size_of: Callable[[int], int], most: int, room: float) -> int:
+    """Largest n in 1..most with size_of(n) <= room (1 if none), for a size that grows nearly linearly."""
+    low, high = 1, most
+    size_low, size_high = size_of(low), size_of(high)
+    if size_high <= room:
+        return high
+    if size_low >= room:
+        return low
+    while high - low > 1:
+        guess = low + (high - low) * (room - size_low) / max(1, size_high - size_low)
+        middle = min(high - 1, max(low + 1, int(guess)))
+        size = size_of(middle)
+        if size <= room:
+            low, size_low = middle, size
+            if size >= room - 2:
+                break
+        else:
+            high, size_high = middle, size
+    return low
+
+
+def load_street() -> SQGANCodec:
+    """The bundled `sqgan-street` model, version 1."""
+    return load_folder(WEIGHTS, "sqgan-street", 1)
+
+
+def load_folder(folder: Path, name: str, codec_id: int) -> SQGANCodec:
+    """A model folder as `chappe train sqgan` writes it. Raises InputError where it is incomplete."""
+    from chappe.systems.sqgan.config import SQGANConfig
+    from chappe.systems.sqgan.model import SQGAN
+    from chappe.training.export import TRAINING_ONLY, fingerprint, load_model
+
+    state, meta = load_model(folder)
+    config = SQGANConfig.from_dict({k: v for k, v in meta["config"].items() if k != "kind"})
+    priors = {which: state.pop(f"prior.{which}").numpy() for which in ("map", "image") if f"prior.{which}" in state}
+    model = SQGAN(config)
+    missing, unexpected = model.load_state_dict(state, strict=False)
+    if unexpected or any(not key.endswith(TRAINING_ONLY) for key in missing):
+        raise InputError(
+            f"{folder}: the weights do not fit config.json (missing {missing[:3]}, unexpected {unexpected[:3]})"
+        )
+    return SQGANCodec(name, codec_id, fingerprint(folder), Engine(model), meta["codec"], priors)
