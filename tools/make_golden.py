@@ -16,11 +16,26 @@ import numpy as np
 
 from chappe import load
 from chappe.bitstream import labelmap, labelmap_near, tokens
-from chappe.codec import OperatingPoint
+from chappe.codec import OperatingPoint, model_entry
 from chappe.data.scenes import render_scene
 from chappe.image import image_bytes
 
 GOLDEN = Path(__file__).parents[1] / "tests" / "golden"
+
+
+# (seed, size, knobs) of the files of each system.
+SETTINGS = {
+    "sqgan": (
+        (31, (96, 160), {"map": "near", "bpp": 0.08}),
+        (32, (101, 173), {"map": "tokens", "m_s": 0.55, "m_x": 0.35}),
+        (33, (256, 512), {"map": "lossless", "m_x": 0.2}),
+    ),
+    "spic": (
+        (41, (96, 160), {"map": "near", "bpp": 0.08}),
+        (42, (101, 173), {"map": "lossless", "quality": 20}),
+        (43, (256, 512), {"map": "near", "bpp": 0.03}),
+    ),
+}
 
 
 def digest(array: np.ndarray) -> str:
@@ -71,14 +86,10 @@ def maps() -> dict[str, tuple[bytes, dict]]:
 def files(model: str) -> dict[str, tuple[bytes, dict]]:
     codec = load(model)
     out = {}
-    for seed, size, settings in (
-        (31, (96, 160), {"map": "near", "bpp": 0.08}),
-        (32, (101, 173), {"map": "tokens", "m_s": 0.55, "m_x": 0.35}),
-        (33, (256, 512), {"map": "lossless", "m_x": 0.2}),
-    ):
+    for seed, size, settings in SETTINGS[model.split("-")[0]]:
         blob = codec.encode(render_scene(seed, size=size).image, point=OperatingPoint("golden", settings))
         decoded = codec.decode(blob)
-        name = f"{model}-{seed}"
+        name = f"{model}-v{model_entry(model).version}-{seed}"
         expected = {"kind": "file", "model": model, "labels": digest(decoded.labels), "picture": f"{name}.png"}
         expected["exact_labels"] = settings["map"] != "tokens"
         out[name] = (blob, expected)

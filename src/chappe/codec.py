@@ -40,7 +40,7 @@ __all__ = [
     "register",
 ]
 
-DEFAULT_MODEL = "sqgan-street"
+DEFAULT_MODEL = "spic-onepass-street"
 
 
 @dataclass(frozen=True)
@@ -269,12 +269,27 @@ def _section_name(kind: int) -> str:
         return f"{'ancillary' if kind & 0x80 else 'critical'} 0x{kind:02x}"
 
 
-register(
+for _entry in (
     ModelEntry(
-        name="sqgan-street",
+        name="sqgan-street-v1",
         codec_id=1,
         version=1,
+        factory="chappe.systems.sqgan.codec:load_street_v1",
+        summary="The first weights of sqgan-street, for the files they wrote.",
+    ),
+    ModelEntry(
+        name="spic-onepass-street",
+        codec_id=2,
+        version=1,
+        factory="chappe.systems.spic.codec:load_onepass",
+        summary="SPIC's one-pass receiver for street scenes: a label map and a coarse picture.",
+    ),
+    ModelEntry(
+        name="sqgan-street",
+        codec_id=3,
+        version=2,
         factory="chappe.systems.sqgan.codec:load_street",
         summary="SQ-GAN for street scenes: a label map and the most relevant codebook indices of the picture.",
-    )
-)
+    ),
+):
+    register(_entry)

@@ -213,18 +213,17 @@ def test_doctor_wants_a_sum_for_all_weights(tmp_path):
     assert "has no checksum" in problems[1]
 
 
-@pytest.mark.parametrize("model", ["segmenter", "sqgan"])
+@pytest.mark.parametrize("model", ["judge", "segmenter", "sqgan"])
 def test_train_forwards_everything(cli, monkeypatch, model):
     calls = []
-    trainer = SimpleNamespace(main=lambda argv: calls.append(argv) or 3)
-    monkeypatch.setattr(
-        train.importlib, "import_module", lambda name: trainer if name == train.TRAINERS[model] else None
-    )
+    home, function = train.TRAINERS[model].split(":")
+    trainer = SimpleNamespace(**{function: lambda argv: calls.append(argv) or 3})
+    monkeypatch.setattr(train.importlib, "import_module", lambda name: trainer if name == home else None)
     assert cli("train", model, "--data", "D", "--out", "O", "--help", "-x").code == 3
     assert calls == [["--data", "D", "--out", "O", "--help", "-x"]]
 
 
-@pytest.mark.parametrize("model", ["segmenter", "sqgan"])
+@pytest.mark.parametrize("model", ["judge", "onepass", "segmenter", "sqgan"])
 def test_trainers_exist(spawn, model):
     done = spawn("train", model, "--help")
     assert done.returncode == 0

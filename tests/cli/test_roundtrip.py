@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+from chappe.codec import DEFAULT_MODEL, model_entry
 from chappe.data.scenes import render_scene
 from chappe.image import label_bytes, read_image, read_labels, write_image
 from chappe.metrics import confusion, miou, psnr
@@ -27,7 +28,7 @@ def test_encode_info_decode_in_fresh_processes(spawn, scene, tmp_path):
     assert size * 8 / (256 * 512) == pytest.approx(0.04, rel=0.05)
 
     info = json.loads(spawn("info", "scene.chp", "--json").stdout)
-    assert (info["codec"], info["codec_id"]) == ("sqgan-street", 1)
+    assert (info["codec"], info["codec_id"]) == (DEFAULT_MODEL, model_entry(DEFAULT_MODEL).codec_id)
     assert (info["width"], info["height"]) == (512, 256)
     assert info["ok"]
     assert info["header"] <= 12

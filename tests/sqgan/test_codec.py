@@ -13,7 +13,8 @@ from chappe.bitstream.container import Header, Section, SectionType
 from chappe.codec import OperatingPoint
 from chappe.data.scenes import render_scene
 from chappe.errors import ChappeError, InputError, ModelError, RateError, StreamError, UsageError
-from chappe.systems.sqgan.engine import Analysis, pad_to_cells
+from chappe.nn.tiling import pad_to_cells
+from chappe.systems.sqgan.engine import Analysis
 
 
 def _noise(height: int, width: int) -> np.ndarray:

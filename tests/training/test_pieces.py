@@ -8,7 +8,13 @@ import torch
 
 from chappe.errors import InputError
 from chappe.training.frames import Augment, Frames, to_tensors
-from chappe.training.losses import adaptive_weight, relevant_picture, weighted_cross_entropy, weighted_pixel_loss
+from chappe.training.losses import (
+    adaptive_weight,
+    meaning_loss,
+    relevant_picture,
+    weighted_cross_entropy,
+    weighted_pixel_loss,
+)
 from chappe.training.pack import read_pack, write_pack
 from chappe.training.paste import components, paste_rare
 
@@ -24,6 +30,27 @@ def test_weighted_pixel_loss_is_equation_5():
     )
     assert weighted_pixel_loss(x, y, s, w, "l2") == pytest.approx(float(total / (2 * 3 * 4 * 5)), rel=1e-5)
     assert weighted_pixel_loss(x, y, s, torch.zeros(3), "l1") == 0
+
+
+def test_meaning_loss_wants_the_picture_read_as_its_labels():
+    labels = torch.zeros(1, 32, 48, dtype=torch.long)
+    labels[:, 16:] = 1
+    labels[:, :, :4] = 2  # void: three classes would be needed to count it
+    picture = (2.0 * labels.clamp(max=1) - 1).unsqueeze(1).repeat(1, 3, 1, 1).requires_grad_()
+
+    def read(x):  # bright is class 1
+        return torch.stack([-x[:, 0], x[:, 0]], 1) * 4
+
+    def loss(fake):
+        torch.manual_seed(0)
+        return meaning_loss(fake, labels, read, torch.ones(2), np.random.default_rng(3))
+
+    right, wrong = loss(picture), loss(-picture)
+    assert right < 0.5 < wrong
+    right.backward()
+    assert picture.grad[:, :, 24:, 20:].abs().sum() > 0
+    weighted = meaning_loss(-picture, torch.ones_like(labels), read, torch.tensor([0.0, 1.0]), np.random.default_rng(3))
+    assert torch.isfinite(weighted)
 
 
 def test_weighted_cross_entropy_matches_the_sum():

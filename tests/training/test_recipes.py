@@ -1,4 +1,4 @@
-"""The two training commands, end to end at toy size: data set folder in, loadable model folder out."""
+"""The training commands, end to end at toy size: data set folder in, loadable model folder out."""
 
 from __future__ import annotations
 
@@ -39,6 +39,29 @@ def test_train_segmenter_writes_a_model_that_loads(folder, tmp_path):
     assert labels.shape == (64, 80) and labels.max() < 11
     row = json.loads((tmp_path / "log.jsonl").read_text().splitlines()[-1])
     assert row["step"] == row["of"] == 1 and row["ce"] > 0
+
+
+def test_train_judge_writes_another_network(folder, tmp_path):
+    from chappe.segment.builtin import load_judge
+
+    assert main(["train", "judge", "--data", str(folder), "--out", str(tmp_path), "--steps", "1"]) == 0
+    judge = load_judge(tmp_path / "weights")
+    labels = judge(np.zeros((64, 80, 3), np.uint8))
+    assert labels.shape == (64, 80) and labels.max() < 11
+    assert type(judge.net).__name__ == "JudgeNet"
+    assert json.loads((tmp_path / "weights" / "config.json").read_text())["config"]["kind"] == "judge"
+
+
+def test_train_onepass_writes_a_codec(folder, tmp_path):
+    from chappe.systems.spic.codec import load_folder
+
+    options = ["--data", str(folder), "--out", str(tmp_path), "--steps", "1", "--size", "64", "128"]
+    assert main(["train", "onepass", *options, "--scenes", "0", "--no-lpips"]) == 0
+    codec = load_folder(tmp_path / "weights", "trained", 251)
+    blob = codec.encode(np.zeros((64, 96, 3), np.uint8), point="max")
+    assert codec.decode(blob).image.shape == (64, 96, 3)
+    row = json.loads((tmp_path / "log.jsonl").read_text().splitlines()[-1])
+    assert row["pixel"] > 0 and row["meaning"] > 0
 
 
 def test_train_sqgan_runs_its_three_stages_and_writes_a_codec(folder, tmp_path):

@@ -25,6 +25,14 @@ if kind == "segmenter":
     from chappe.segment.model import SegConfig
     from chappe.segment.train import SegmenterTask
     task = SegmenterTask(frames, config=SegConfig(widths=(8, 8, 8, 8), decoder=(8, 8, 8)), batch=2, size=(64, 128))
+elif kind == "onepass":
+    from chappe.systems.spic.config import OnePassConfig
+    from chappe.systems.spic.onepass import OnePass
+    from chappe.systems.spic.train import OnePassTask, TrainConfig
+    torch.manual_seed(0)
+    model = OnePass(OnePassConfig(encoder=(8, 8, 8), decoder=(8, 8, 8), half=4))
+    config = TrainConfig(size=(64, 128), quality=(20, 40))
+    task = OnePassTask(model, config, frames, segment=lambda x: x.repeat(1, 4, 1, 1)[:, :11])
 else:
     from chappe.systems.sqgan.config import preset
     from chappe.systems.sqgan.model import SQGAN
@@ -34,7 +42,7 @@ else:
     tiny = replace(base.image, encoder=(8, 8, 8), decoder=(8, 8, 8), latent=8, adm_width=8, codes=32)
     model = SQGAN(replace(base, image=tiny, map=replace(tiny, head_kernel=1)))
     config = replace(stage_config("street", kind), batch=2, size=(64, 128), gan_start=0.0, disc_width=4)
-    segment = lambda x: torch.zeros(len(x), *x.shape[2:], dtype=torch.long)
+    segment = lambda x: x.repeat(1, 4, 1, 1)[:, :11]
     task = SQGANTask(model, config, frames, segment=segment)
 step = task.step
 def killing(k, progress, rng):
@@ -58,7 +66,7 @@ def _same(a, b) -> bool:
     return torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
 
 
-@pytest.mark.parametrize("kind", ["segmenter", "map", "finetune"])
+@pytest.mark.parametrize("kind", ["segmenter", "map", "finetune", "onepass"])
 def test_killed_and_resumed_is_bit_identical(tmp_path, kind):
     assert _run(kind, tmp_path / "whole", -1) == 0
     assert _run(kind, tmp_path / "killed", 3) == -9

@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from chappe import __version__
-from chappe.cli import decode, demo, doctor, encode, info, models, train
+from chappe.cli import audit, compare, decode, demo, doctor, edge, encode, evaluate, info, models, plot, train
 from chappe.errors import ChappeError, UsageError
 
 __all__ = ["build_parser", "main"]
 
-_COMMANDS = (encode, decode, info, models, demo, train, doctor)
+_COMMANDS = (encode, decode, info, models, demo, evaluate, compare, plot, audit, edge, train, doctor)
 
 
 class _Parser(argparse.ArgumentParser):

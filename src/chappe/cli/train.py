@@ -10,8 +10,10 @@ from chappe.errors import MissingDependency
 __all__ = ["TRAINERS", "add_parser", "run"]
 
 TRAINERS = {
-    "segmenter": "chappe.segment.train",
-    "sqgan": "chappe.systems.sqgan.train",
+    "judge": "chappe.segment.train:judge_main",
+    "onepass": "chappe.systems.spic.train:main",
+    "segmenter": "chappe.segment.train:main",
+    "sqgan": "chappe.systems.sqgan.train:main",
 }
 
 
@@ -31,9 +33,10 @@ def add_parser(sub) -> None:
 
 def run(args: argparse.Namespace) -> int:
     try:
-        trainer = importlib.import_module(TRAINERS[args.model])
+        module, function = TRAINERS[args.model].split(":")
+        trainer = getattr(importlib.import_module(module), function)
     except ModuleNotFoundError as error:
         if str(error.name).split(".")[0] == "chappe":
             raise
         raise MissingDependency(f"Training needs the Python package {error.name!r}: install it.") from error
-    return trainer.main(args.options) or 0
+    return trainer(args.options) or 0

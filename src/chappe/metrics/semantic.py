@@ -12,8 +12,14 @@ from __future__ import annotations
 import numpy as np
 
 from ..errors import InputError, UsageError
+from ..taxonomy import Taxonomy, get_taxonomy
 
-__all__ = ["confusion", "miou", "per_class_iou", "pixel_accuracy"]
+__all__ = ["CATEGORIES", "category_confusion", "category_iou", "confusion", "miou", "per_class_iou", "pixel_accuracy"]
+
+# Cityscapes' categories (Cordts et al., CVPR 2016, table 2) as spans of its label ids; the rest is void.
+_SPANS = {"flat": (7, 10), "construction": (11, 16), "object": (17, 20), "nature": (21, 22), "sky": (23, 23),
+          "human": (24, 25), "vehicle": (26, 34)}  # fmt: skip
+CATEGORIES = (*_SPANS, "void")
 
 
 def confusion(pred: np.ndarray, true: np.ndarray, classes: int, ignore: int | None = None) -> np.ndarray:
@@ -87,6 +93,37 @@ def pixel_accuracy(matrix: np.ndarray) -> float:
     matrix = _square(matrix)
     total = int(matrix.sum())
     return float(np.trace(matrix) / total) if total else float("nan")
+
+
+def category_confusion(matrix: np.ndarray, taxonomy: str | Taxonomy) -> np.ndarray:
+    """(8, 8) counts over `CATEGORIES`: the confusion matrix with each class replaced by its category, void last.
+
+    `matrix`: (C, C) counts over the classes of `taxonomy`, or over all but its void where that comes last.
+    Classes are placed through their Cityscapes counterpart, so street11's Bicyclist is human and its Tree nature.
+    Raises `InputError` for a matrix of another size, `UsageError` for an unknown label set.
+    """
+    taxonomy = taxonomy if isinstance(taxonomy, Taxonomy) else get_taxonomy(taxonomy)
+    matrix, classes = _square(matrix), len(taxonomy)
+    if len(matrix) not in ({classes, classes - 1} if taxonomy.void == classes - 1 else {classes}):
+        raise InputError(f"{taxonomy.name} has {classes} classes and the confusion matrix is {matrix.shape}.")
+    place = np.full(len(matrix), len(CATEGORIES) - 1)
+    for number, (first, last) in enumerate(_SPANS.values()):
+        place[[first <= hub <= last for hub in taxonomy.to_hub[: len(matrix)]]] = number
+    member = np.eye(len(CATEGORIES), dtype=matrix.dtype)[place]
+    return member.T @ matrix @ member
+
+
+def category_iou(matrix: np.ndarray, taxonomy: str | Taxonomy) -> dict[str, float]:
+    """IoU in [0, 1] of flat, construction, object, nature, sky, human, vehicle; NaN where one occurs nowhere.
+
+    Arguments as in `category_confusion`. Pixels whose *true* class is void should not be in the matrix (`ignore`).
+
+    >>> matrix = np.diag([4] * 11)
+    >>> matrix[9, 10] = 4  # pedestrians taken for riders: both are human
+    >>> category_iou(matrix, "street11")["human"], round(miou(matrix), 3)
+    (1.0, 0.909)
+    """
+    return dict(zip(_SPANS, per_class_iou(category_confusion(matrix, taxonomy))[:-1].tolist(), strict=True))
 
 
 def _square(matrix: np.ndarray) -> np.ndarray:

@@ -1,4 +1,7 @@
-"""The segmenter that ships: any picture to a `street11` label map."""
+"""The two segmenters that ship, any picture to a `street11` label map: the sender's eye, and the judge.
+
+The judge never enters a loss, so that its reading of a decoded picture is evidence. Its network is in `judge_model.py`.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +13,20 @@ import torch
 import torch.nn.functional as F
 
 from chappe.errors import InputError
+from chappe.segment.judge_model import JudgeConfig, JudgeNet
 from chappe.segment.model import SegConfig, SegNet
 
-__all__ = ["BuiltinSegmenter", "load_segmenter"]
+__all__ = ["BuiltinSegmenter", "load_judge", "load_segmenter"]
 
 WEIGHTS = Path(__file__).parent.parent / "weights" / "segmenter-street-v1"
+JUDGE_WEIGHTS = Path(__file__).parent.parent / "weights" / "judge-street-v1"
 SHORT_SIDE = 320  # larger pictures are segmented at this short side: the scale of the training frames
 
 
 class BuiltinSegmenter:
     """Callable: picture (H, W, 3) uint8 -> labels (H, W) uint8 of `taxonomy`; never answers void."""
 
-    def __init__(self, net: SegNet):
+    def __init__(self, net: SegNet | JudgeNet):
         self.net = net.eval()
         self.taxonomy = net.config.taxonomy
 
@@ -47,12 +52,22 @@ class BuiltinSegmenter:
 
 @lru_cache(maxsize=2)
 def load_segmenter(folder: Path = WEIGHTS) -> BuiltinSegmenter:
-    """The bundled network, or one that `chappe train segmenter` wrote. Raises InputError without weights."""
+    """The sender's eye, or one that `chappe train segmenter` wrote. Raises InputError without weights."""
+    return _load(Path(folder), SegConfig, SegNet)
+
+
+@lru_cache(maxsize=2)
+def load_judge(folder: Path = JUDGE_WEIGHTS) -> BuiltinSegmenter:
+    """The judge of decoded pictures, or one that `chappe train judge` wrote. Raises InputError without weights."""
+    return _load(Path(folder), JudgeConfig, JudgeNet)
+
+
+def _load(folder: Path, shape: type, network: type) -> BuiltinSegmenter:
     from chappe.training.export import TRAINING_ONLY, load_model
 
-    state, meta = load_model(Path(folder))
+    state, meta = load_model(folder)
     config = {k: v for k, v in meta["config"].items() if k != "kind"}
-    net = SegNet(SegConfig.from_dict(config))
+    net = network(shape.from_dict(config))
     missing, unexpected = net.load_state_dict(state, strict=False)
     if unexpected or any(not key.endswith(TRAINING_ONLY) for key in missing):
         raise InputError(

@@ -1,4 +1,4 @@
-"""Training of the built-in segmenter: weighted cross-entropy plus a soft-IoU term, AdamW, one cosine."""
+"""Training of the segmenter and of the judge: weighted cross-entropy plus a soft-IoU term, AdamW, one cosine."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from chappe.segment.judge_model import JudgeConfig, JudgeNet
 from chappe.segment.model import SegConfig, SegNet
 from chappe.training.frames import Augment, Frames, to_tensors
 from chappe.training.loop import LoopConfig, average_gradients, train
 
-__all__ = ["SegmenterTask", "class_weights", "main", "soft_iou_loss"]
+__all__ = ["SegmenterTask", "class_weights", "judge_main", "main", "soft_iou_loss"]
 
 
 def class_weights(frames: Frames, classes: int) -> Tensor:
@@ -39,23 +40,27 @@ def soft_iou_loss(logits: Tensor, target: Tensor, void: int) -> Tensor:
 
 
 class SegmenterTask:
-    """`frames` are real; `scenes`, when given, replace a share `scene_share` of each batch."""
+    """`frames` are real; `scenes`, when given, replace a share `scene_share` of each batch.
 
-    name = "segmenter"
+    The shape of `config` decides which network is trained.
+    """
+
     ema = ("net",)
 
-    def __init__(self, frames: Frames, *, config: SegConfig, batch: int = 6, lr: float = 2e-3, seed: int = 0,
-                 scenes: Frames | None = None, scene_share: float = 0.15,
-                 size: tuple[int, int] = (256, 512)):  # fmt: skip
+    def __init__(self, frames: Frames, *, config: SegConfig | JudgeConfig, batch: int = 6, lr: float = 2e-3,
+                 seed: int = 0, scenes: Frames | None = None, scene_share: float = 0.15,
+                 size: tuple[int, int] = (256, 512), zoom: tuple[float, float] = (0.75, 1.12)):  # fmt: skip
         torch.manual_seed(seed)
         self.frames, self.scenes, self.scene_share = frames, scenes, scene_share
-        self.net = SegNet(config).to(memory_format=torch.channels_last)
+        judge = isinstance(config, JudgeConfig)
+        self.name = "judge" if judge else "segmenter"
+        self.net = (JudgeNet if judge else SegNet)(config).to(memory_format=torch.channels_last)
         self.modules = {"net": self.net}
         self.optimizer = torch.optim.AdamW(self.net.parameters(), lr=lr, weight_decay=1e-2)
         self.optimizers = {"net": self.optimizer}
         self.batch, self.lr = batch, lr
         self.void = config.classes
-        self.augment = Augment(size=size, void=self.void)
+        self.augment = Augment(size=size, zoom=zoom, void=self.void)
         self.weights = class_weights(frames, config.classes)
         self.device = torch.device("cpu")
 
@@ -89,7 +94,11 @@ class SegmenterTask:
 
 def main(argv: list[str] | None = None) -> int:
     """`chappe train segmenter --data DIR --out DIR`: trains on split `train` of DIR plus procedural scenes."""
-    parser = argparse.ArgumentParser(prog="chappe train segmenter", description=main.__doc__)
+    return _main("segmenter", SegConfig(), argv)
+
+
+def _main(name: str, config: SegConfig | JudgeConfig, argv: list[str] | None, **defaults) -> int:
+    parser = argparse.ArgumentParser(prog=f"chappe train {name}", description=f"Train the {name}.")
     parser.add_argument(
         "--data", required=True, type=Path, help="data set folder (CamVid layout or any other chappe reads)"
     )
@@ -101,6 +110,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, help="stop, resumably, after this long")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=0, help="torch threads (0: leave as is)")
+    zoom = defaults.pop("zoom", (0.75, 1.12))
+    parser.set_defaults(**defaults)
     args = parser.parse_args(argv)
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -109,10 +120,14 @@ def main(argv: list[str] | None = None) -> int:
 
     frames = load_frames(args.data)
     scenes = load_scenes(args.scenes) if args.scenes else None
-    config = SegConfig()
-    task = SegmenterTask(frames, config=config, batch=args.batch, lr=args.lr, scenes=scenes, seed=args.seed)
+    task = SegmenterTask(frames, config=config, batch=args.batch, lr=args.lr, scenes=scenes, seed=args.seed, zoom=zoom)
     ema = train(task, LoopConfig(args.out, args.steps, args.seed, minutes=args.minutes, ema_decay=0.998))
     if ema is None:  # stopped before its end: the same command goes on from here
         return 0
-    save_model(args.out / "weights", ema["net"], {"kind": "segmenter", **config.to_dict()})
+    save_model(args.out / "weights", ema["net"], {"kind": name, **config.to_dict()})
     return 0
+
+
+def judge_main(argv: list[str] | None = None) -> int:
+    """`chappe train judge --data DIR --out DIR`: the judge, on real frames alone and with a seed of its own."""
+    return _main("judge", JudgeConfig(), argv, steps=2400, scenes=0, seed=77, zoom=(0.62, 1.05))

@@ -9,21 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from chappe.bitstream import container, labelmap, labelmap_near, tokens
+from chappe.bitstream import container, tokens
 from chappe.bitstream.container import Header, Section, SectionType
 from chappe.codec import Codec, Decoded, OperatingPoint, describe
-from chappe.errors import InputError, ModelError, RateError, StreamError, UsageError
-from chappe.systems.sqgan.engine import CELL, Analysis, Engine, pad_to_cells
+from chappe.errors import InputError, RateError, StreamError, UsageError
+from chappe.nn.tiling import CELL, pad_to_cells
+from chappe.systems.mapstream import MapCoder, check_header, check_sides, decode_map, file_size
+from chappe.systems.sqgan.engine import Analysis, Engine
 
 __all__ = ["SQGANCodec", "load_folder", "load_street"]
 
-WEIGHTS = Path(__file__).parents[2] / "weights" / "sqgan-street-v1"
-SIDES = (64, 4096)  # pixels a side this model takes
+WEIGHTS = Path(__file__).parents[2] / "weights"
 KNOBS = ("map", "m_s", "m_x", "map_share")
 
 
@@ -58,11 +58,7 @@ class SQGANCodec(Codec):
 
         image = read_image(image)
         height, width = image.shape[:2]
-        if not all(SIDES[0] <= side <= SIDES[1] for side in (height, width)):
-            raise InputError(
-                f"the picture is {width}x{height} pixels; {self.name} takes sides from {SIDES[0]} to {SIDES[1]}: "
-                "resize it first"
-            )
+        check_sides(self.name, height, width)
         if bpp is not None and point is not None:
             raise UsageError("give either a rate (bpp) or an operating point, not both")
         rate = self._rate(height * width, bpp, point)
@@ -83,13 +79,7 @@ class SQGANCodec(Codec):
 
     def decode(self, blob: bytes) -> Decoded:
         header, sections = container.read(blob)
-        if (header.codec_id, header.fingerprint) != (self.codec_id, self.fingerprint):
-            raise ModelError(
-                f"the file was made by model id {header.codec_id} with weights {header.fingerprint:04x}; {self.name} "
-                f"has id {self.codec_id} and weights {self.fingerprint:04x}: install the chappe release that made it"
-            )
-        if not all(SIDES[0] <= side <= SIDES[1] for side in (header.height, header.width)):
-            raise StreamError(f"the file says {header.width}x{header.height} pixels, which {self.name} never writes")
+        check_header(self, self.fingerprint, header)
         by_type = {section.type: section.payload for section in sections}
         if SectionType.IMAGE_TOKENS not in by_type:
             raise StreamError("the file has no image_tokens section; it is not a whole file of this model")
@@ -105,17 +95,22 @@ class SQGANCodec(Codec):
             report = replace(report, bpp_nominal=self._nominal(mask, map_cells))
         return Decoded(image, labels, self.taxonomy, report)
 
+    def kept_tokens(self, blob: bytes) -> np.ndarray:
+        """(H/16, W/16) bool: the cells whose token SAMM kept in this file's picture stream (SQ-GAN fig. 7)."""
+        header, sections = container.read(blob)
+        check_header(self, self.fingerprint, header)
+        grid = (-(-header.height // CELL), -(-header.width // CELL))
+        payload = next((s.payload for s in sections if s.type == SectionType.IMAGE_TOKENS), b"")
+        return tokens.decode_grid(payload, grid, self.levels["image"], self.priors.get("image"))[0]
+
     def _decode_map(
         self, by_type: dict[int, bytes], grid: tuple[int, int], header: Header
     ) -> tuple[np.ndarray, int | None]:
         """Labels (H, W) uint8, and the number of map tokens where the map came as tokens."""
         shape = (header.height, header.width)
-        if SectionType.MAP_LOSSLESS in by_type:
-            data = by_type[SectionType.MAP_LOSSLESS]
-            return labelmap.decode_map(data, shape, self.classes, prior=self.taxonomy), None
-        if SectionType.MAP_NEAR in by_type:
-            data = by_type[SectionType.MAP_NEAR]
-            return labelmap_near.decode_near(data, shape, self.classes), None
+        labels = decode_map(by_type, shape, self.classes, self.taxonomy)
+        if labels is not None:
+            return labels, None
         if SectionType.MAP_TOKENS in by_type:
             data = by_type[SectionType.MAP_TOKENS]
             mask, indices = tokens.decode_grid(data, grid, self.levels["map"], self.priors.get("map"))
@@ -166,8 +161,8 @@ class _Encoder:
         padded = pad_to_cells(labels)
         self.image = codec.engine.analyse_image(pad_to_cells(image), padded)
         self._padded = padded
-        self._map: Analysis | None = None
-        self._near = labelmap_near.Ladder(labels, codec.classes, protect=codec.settings.get("protect"))
+        self._map_tokens: Analysis | None = None
+        self.map = MapCoder(labels, codec.classes, codec.taxonomy, codec.settings.get("protect"))
 
     def sections(self, rate: _Rate) -> list[Section]:
         if rate.total is None:
@@ -198,7 +193,9 @@ class _Encoder:
         if (
             gap < -0.02 * target and rate.map_mode == "near"
         ):  # between the finest near-lossless map and the lossless one
-            attempt(Section(SectionType.MAP_LOSSLESS, self._exact))
+            attempt(self.map.lossless)
+        elif gap > 0.05 * target and rate.map_mode == "near":
+            attempt(self._map_section("near", max_bytes=0))
         gap, sections = min(tried, key=lambda item: abs(item[0]))
         if abs(gap) > 0.05 * target:
             low, high = self._range(rate.map_mode)
@@ -218,22 +215,16 @@ class _Encoder:
     def _map_section(self, mode: str, *, max_bytes: int | None = None, fraction: float | None = None) -> Section:
         codec = self.codec
         if mode == "tokens":
-            if self._map is None:
-                self._map = codec.engine.analyse_map(self._padded)
-            cells = self._map.scores.size
+            if self._map_tokens is None:
+                self._map_tokens = codec.engine.analyse_map(self._padded)
+            cells = self._map_tokens.scores.size
             if max_bytes is None:
-                return self._tokens("map", self._map, max(1, int(fraction * cells)))
-            count = _largest(lambda n: len(self._tokens("map", self._map, n).payload), cells, max_bytes)
-            return self._tokens("map", self._map, count)
+                return self._tokens("map", self._map_tokens, max(1, int(fraction * cells)))
+            count = _largest(lambda n: len(self._tokens("map", self._map_tokens, n).payload), cells, max_bytes)
+            return self._tokens("map", self._map_tokens, count)
         if mode == "near" and max_bytes is not None:
-            near = self._near.coarsest if len(self._near.coarsest) > max_bytes else self._near.fit(max_bytes)
-            if len(near) > 0.7 * max_bytes or len(self._exact) > max_bytes:
-                return Section(SectionType.MAP_NEAR, near)
-        return Section(SectionType.MAP_LOSSLESS, self._exact)
-
-    @cached_property
-    def _exact(self) -> bytes:
-        return labelmap.encode_map(self.labels, self.codec.classes, prior=self.codec.taxonomy)
+            return self.map.within(max_bytes)
+        return self.map.lossless
 
     def _image(self, count: int) -> Section:
         return self._tokens("image", self.image, count)
@@ -245,8 +236,7 @@ class _Encoder:
 
     def _size(self, sections: list[Section]) -> int:
         """Bytes of a file with these sections."""
-        height, width = self.labels.shape
-        return container.header_size(width, height) + sum(container.section_size(len(s.payload)) for s in sections)
+        return file_size(*self.labels.shape, sections)
 
     def _fill(self, room: float) -> Section:
         """The picture's section with the most tokens whose framed size stays within `room` bytes (at least one)."""
@@ -277,18 +267,31 @@ def _largest(size_of: Callable[[int], int], most: int, room: float) -> int:
 
 
 def load_street() -> SQGANCodec:
-    """The bundled `sqgan-street` model, version 1."""
-    return load_folder(WEIGHTS, "sqgan-street", 1)
+    """The bundled `sqgan-street` model, version 2."""
+    return load_folder(WEIGHTS / "sqgan-street-v2", "sqgan-street", 3)
+
+
+def load_street_v1() -> SQGANCodec:
+    """Version 1, for the files it wrote."""
+    return load_folder(WEIGHTS / "sqgan-street-v1", "sqgan-street-v1", 1)
 
 
 def load_folder(folder: Path, name: str, codec_id: int) -> SQGANCodec:
-    """A model folder as `chappe train sqgan` writes it. Raises InputError where it is incomplete."""
+    """A model folder as `chappe train sqgan` writes it. Raises InputError where it is incomplete.
+
+    `map_from` in its configuration names a folder beside it whose map pipeline it shares, with its fingerprint.
+    """
     from chappe.systems.sqgan.config import SQGANConfig
     from chappe.systems.sqgan.model import SQGAN
     from chappe.training.export import TRAINING_ONLY, fingerprint, load_model
 
     state, meta = load_model(folder)
-    config = SQGANConfig.from_dict({k: v for k, v in meta["config"].items() if k != "kind"})
+    config = SQGANConfig.from_dict({k: v for k, v in meta["config"].items() if k not in ("kind", "map_from")})
+    if shared := meta["config"].get("map_from"):
+        home = folder.parent / shared["folder"]
+        if fingerprint(home) != shared["fingerprint"]:
+            raise InputError(f"{home}: is not the model whose map pipeline {folder.name} shares: install both again")
+        state |= {k: v for k, v in load_model(home)[0].items() if k.startswith(("map.", "prior.map"))}
     priors = {which: state.pop(f"prior.{which}").numpy() for which in ("map", "image") if f"prior.{which}" in state}
     model = SQGAN(config)
     missing, unexpected = model.load_state_dict(state, strict=False)

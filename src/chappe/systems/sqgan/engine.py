@@ -6,22 +6,17 @@ on overlapping tiles, so that memory does not grow with the picture.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from chappe.nn.blocks import split_windows
 from chappe.nn.condition import one_hot
+from chappe.nn.tiling import CELL, tiles
 from chappe.systems.sqgan.model import SQGAN, Stream
 
-__all__ = ["CELL", "Analysis", "Engine", "pad_to_cells"]
-
-CELL = 16
-TILE = (64, 128)  # cells: 1024 x 2048 pixels run in one piece
-MARGIN = 4  # cells of context around a tile
+__all__ = ["Analysis", "Engine"]
 
 
 @dataclass(frozen=True)
@@ -75,7 +70,7 @@ class Engine:
     def _analyse(self, stream: Stream, crop, labels: Tensor) -> Analysis:
         h, w = labels.shape[1] // CELL, labels.shape[2] // CELL
         scores, indices = np.empty((h, w), np.float32), np.empty((h, w), np.int64)
-        for outer, inner, core in _tiles(h, w):
+        for outer, inner, core in tiles(h, w):
             rows, cols = (slice(s.start * CELL, s.stop * CELL) for s in outer)
             normed, score = stream.scored(
                 crop(rows, cols).contiguous(memory_format=torch.channels_last),
@@ -91,7 +86,7 @@ class Engine:
         grid = np.zeros((h, w), np.int64)
         grid[mask] = indices
         out = None
-        for outer, inner, core in _tiles(h, w):
+        for outer, inner, core in tiles(h, w):
             condition = None
             if labels is not None:
                 rows, cols = (slice(s.start * CELL, s.stop * CELL) for s in outer)
@@ -103,19 +98,3 @@ class Engine:
             pixels = tuple(slice(s.start * CELL, s.stop * CELL) for s in core)
             out[pixels] = y[tuple(slice(s.start * CELL, s.stop * CELL) for s in inner)]
         return out
-
-
-def pad_to_cells(array: np.ndarray) -> np.ndarray:
-    """Repeat the last row and column until height and width are multiples of 16."""
-    pad = [(0, -array.shape[0] % CELL), (0, -array.shape[1] % CELL)] + [(0, 0)] * (array.ndim - 2)
-    return np.pad(array, pad, mode="edge")
-
-
-def _tiles(h: int, w: int) -> Iterator[tuple[tuple[slice, slice], tuple[slice, slice], tuple[slice, slice]]]:
-    """(what to run, the part of that to keep, where it goes), in cells."""
-    for rows in split_windows(h, TILE[0]):
-        for cols in split_windows(w, TILE[1]):
-            outer = tuple(slice(max(0, s.start - MARGIN), min(n, s.stop + MARGIN)) for s, n in ((rows, h), (cols, w)))
-            core = (rows, cols)
-            inner = tuple(slice(c.start - o.start, c.stop - o.start) for c, o in zip(core, outer, strict=True))
-            yield outer, inner, core

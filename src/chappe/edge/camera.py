@@ -1,0 +1,261 @@
+"""A camera on a fading uplink, with the pictures of a benchmark: what each frame really costs and really gets.
+
+The policy knows the mean sizes and performances of the points on one split (the calibration); the frames that are
+sent are those of another one, each with the bytes and the mIoU that were measured on it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+
+from chappe.edge.bounds import capacity, dual_certificate
+from chappe.edge.operating import OperatingPointTable
+from chappe.edge.policies import DriftPlusPenalty, Policy, State
+from chappe.edge.scenario import Arrivals, Channel, Scenario, Server
+from chappe.edge.traces import ArrivalTrace, GainTrace
+from chappe.edge.tradeoff import default_v
+from chappe.errors import ChappeError, InputError
+
+__all__ = ["CameraRun", "CameraStudy", "camera_scenario", "run_camera", "study"]
+
+QUARTERS = 4
+EARLY = 0.98  # of the delay is what the policies work to: their mean swings by about a hundredth around it
+
+
+@dataclass(frozen=True)
+class CameraRun:
+    """One policy's run. Powers in W, delays in s from the frame to the end of the server's work on it.
+
+    perf: mean over the frames sent of (mIoU / mean mIoU of the originals); miou: of their summed confusion matrices,
+    0..1.
+    shares: of the frames, by point. quarters: the same for each quarter of the channel's gains, weak to strong.
+    late: share of frames that took longer than the scenario's delay; held: sendings put off since a file was larger
+    than the power allowed; unsent: frames still queued at the end.
+    """
+
+    name: str
+    power: float
+    transmit: float
+    cpu: float
+    delay: float
+    late: float
+    perf: float
+    perf_error: float
+    miou: float
+    frames: int
+    unsent: int
+    held: int
+    shares: dict[str, float]
+    quarters: tuple[dict[str, float], ...]
+
+
+@dataclass(frozen=True)
+class CameraStudy:
+    """The runs, the adaptive one first, and `bound`: W below which no policy can be (by the calibration's means)."""
+
+    goal: float
+    delay: float
+    bound: float | None
+    runs: tuple[CameraRun, ...]
+    skipped: dict[str, str]
+
+    def to_json(self) -> dict:
+        return asdict(self)
+
+    def meets(self, run: CameraRun) -> bool:
+        """Whether the frames sent got the goal in the mean, and were in time in the mean."""
+        return run.perf >= self.goal and run.delay <= self.delay
+
+
+def camera_scenario(
+    table: OperatingPointTable,
+    *,
+    goal: float = 0.8,
+    delay: float = 1.0,
+    slot: float = 0.25,
+    gain_db: float = -140.0,
+    correlation: float = 0.0,
+    server_speed: float = 10e9,
+    seed: int = 0,
+) -> Scenario:
+    """A frame each second, 180 kHz at the edge of coverage, 23 dBm, one 2.5 GHz core that takes 1.6 W at full speed, a
+    server of four cores on the mains. `table`: of the calibration, performance relative to its ceiling.
+    """
+    return Scenario(
+        table=table,
+        slot=slot,
+        channel=Channel("rayleigh", gain=10 ** (gain_db / 10), correlation=correlation),
+        arrivals=Arrivals(rate=slot, kind="periodic"),
+        server=Server(speed=server_speed, kappa=0.0, weight=0.0),
+        bandwidth=180e3,
+        max_power=0.2,
+        kappa=1e-28,
+        cpu=2.5e9,
+        goal=goal,
+        delay=delay,
+        max_items=2.0,
+        seed=seed,
+    )
+
+
+def run_camera(
+    scenario: Scenario,
+    policy: Policy,
+    frames: OperatingPointTable,
+    slots: int,
+    *,
+    name: str = "",
+    warmup: int | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> CameraRun:
+    """Send the pictures of `frames` (same points as the scenario's table, in the same order), round and round.
+
+    The device codes with the point it chose, sees the size, and sends what its power allows; a frame that does not fit
+    is coded again later, and the energy of coding it is spent. Raises InputError where the tables do not fit.
+    """
+    names = [p.name for p in scenario.table.points]
+    if frames.image_bits is None or [p.name for p in frames.points] != names:
+        raise InputError("the frames must be measured at the points of the calibration, in the same order.")
+    table, slot_s = scenario.table, scenario.slot
+    noise, exponent = scenario.bandwidth * scenario.noise, math.log(2) / (slot_s * scenario.bandwidth)
+    cycles, work = table.column("device_cycles"), table.column("server_cycles")
+    warmup = slots // 10 if warmup is None else warmup
+    run = policy.start(scenario)
+    gains, arrivals = GainTrace(scenario), ArrivalTrace(scenario)
+    device: deque[tuple[int, int]] = deque()  # (slot of arrival, picture)
+    server: deque[list] = deque()  # [slot of arrival, cycles to go]
+    log, delays = [], []
+    transmit = cpu = 0.0
+    taken = held = 0
+    for slot in range(slots):
+        gain = gains.next()
+        counted = slot >= warmup
+        state = State(slot, gain, np.array([float(len(device))]), np.array([sum(job[1] for job in server)]),
+                      np.array([float(len(server))]))  # fmt: skip
+        action = run.decide(state)
+        left = math.inf if scenario.server is None else scenario.server.speed * slot_s
+        while server and server[0][1] <= left:
+            arrived, cost = server.popleft()
+            left -= cost
+            if counted:
+                delays.append((slot - arrived) * slot_s)
+        if server:
+            server[0][1] -= left
+        point, wanted = int(action.point[0]), int(action.items[0])
+        bits, sent = 0.0, 0
+        while sent < wanted:
+            more = bits + frames.image_bits[device[0][1], point]
+            if math.expm1(exponent * more) * noise > scenario.max_power * gain[0]:
+                held += counted
+                break
+            bits, sent = more, sent + 1
+            arrived, picture = device.popleft()
+            server.append([arrived, work[point]])
+            if counted:
+                log.append((picture, point, gain[0]))
+        if counted:
+            transmit += math.expm1(exponent * bits) * noise / gain[0]
+            cpu += scenario.kappa * (wanted * cycles[point] / slot_s) ** 3
+        for _ in range(int(arrivals.next()[0])):
+            device.append((slot, taken % len(frames.names)))
+            taken += 1
+        run.observe(State(slot, gain, np.array([float(len(device))]), state.backlog, np.array([float(len(server))])),
+                    replace(action, items=np.array([float(sent)])))  # fmt: skip
+        if progress is not None:
+            progress(slot)
+    if not log or not delays:
+        raise ChappeError(f"{name or 'the policy'} sent no frame in {slots} slots: run longer, or allow more power.")
+    span = slots - warmup
+    return _summary(name, scenario, frames, log, np.array(delays), transmit / span, cpu / span, held, len(device))
+
+
+def _summary(name, scenario, frames, log, delays, transmit, cpu, held, unsent) -> CameraRun:
+    from chappe.metrics.semantic import miou
+
+    picture, point = np.array([entry[:2] for entry in log], np.int64).T
+    gain = np.array([entry[2] for entry in log])
+    names = [p.name for p in frames.points]
+    marks = frames.image_perf[picture, point]
+    # The same pictures come again and again: their number, not that of the sendings, is what limits the mean.
+    each = np.array([marks[picture == i].mean() for i in np.unique(picture)])
+    total = np.einsum("ij,ijkl->kl", _count(picture, point, frames.image_perf.shape), frames.image_counts)
+    edges = scenario.channel.gain * -np.log1p(-np.arange(1, QUARTERS) / QUARTERS)
+    place = np.searchsorted(edges, gain)
+    return CameraRun(
+        name=name,
+        power=transmit + cpu,
+        transmit=transmit,
+        cpu=cpu,
+        delay=float(delays.mean()),
+        late=float((delays > scenario.delay).mean()) if scenario.delay is not None else 0.0,
+        perf=float(marks.mean()),
+        perf_error=float(each.std(ddof=1) / math.sqrt(len(each))) if len(each) > 1 else math.inf,
+        miou=miou(total, ignore=len(total) - 1),
+        frames=len(log),
+        unsent=unsent,
+        held=held,
+        shares=_shares(names, point),
+        quarters=tuple(_shares(names, point[place == i]) for i in range(QUARTERS)),
+    )
+
+
+def _count(picture: np.ndarray, point: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    return np.bincount(picture * shape[1] + point, minlength=shape[0] * shape[1]).reshape(shape)
+
+
+def _shares(names: list[str], point: np.ndarray) -> dict[str, float]:
+    share = np.bincount(point, minlength=len(names)) / max(len(point), 1)
+    return {name: float(part) for name, part in zip(names, share, strict=True) if part > 0}
+
+
+def study(
+    calibration: OperatingPointTable,
+    frames: OperatingPointTable,
+    *,
+    v: float | None = None,
+    slots: int = 20_000,
+    margin: float = 0.0,
+    progress: Callable[[str], None] | None = None,
+    **scenario,
+) -> CameraStudy:
+    """The adaptive policy and every fixed point that meets the goal on the calibration, in
+    `camera_scenario(**scenario)`.
+
+    Points that either table lacks are passed over. v None: `default_v` of each policy's points.
+    `margin` is added to the goal that the policy works to, against the difference between the two splits. Raises
+    InputError where no point is in both.
+    """
+    both = [p.name for p in calibration.points if p.name in {q.name for q in frames.points}]
+    if not both:
+        raise InputError("no operating point is measured on both splits.")
+    cal = calibration.take([calibration.index(name) for name in both]).relative().undominated()
+    run = frames.relative().take([frames.index(p.name) for p in cal.points])
+    world = camera_scenario(cal, **scenario)
+    aim = replace(world, goal=world.goal + margin, delay=EARLY * world.delay)
+    certificate = dual_certificate(aim, samples=20_000)
+    candidates = {"adaptive": DriftPlusPenalty(v or default_v(aim))}
+    skipped = {}
+    for number, point in enumerate(cal.points):
+        alone = replace(aim, table=cal.take([number]), goal=min(aim.goal, point.perf))
+        if point.perf < world.goal:
+            skipped[point.name] = f"misses the goal by itself ({point.perf:.3f})"
+        elif capacity(alone) <= alone.arrivals.rate:
+            skipped[point.name] = "is too large or too slow for the rate by itself"
+        else:
+            candidates[point.name] = DriftPlusPenalty(v or default_v(alone), points=(point.name,))
+    runs = []
+    for name, policy in candidates.items():
+        if progress is not None:
+            progress(name)
+        try:
+            runs.append(run_camera(aim, policy, run, slots, name=name))
+        except ChappeError as error:
+            if name == "adaptive":
+                raise
+            skipped[name] = str(error)
+    return CameraStudy(world.goal, world.delay, certificate.bound, tuple(runs), skipped)

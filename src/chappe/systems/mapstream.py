@@ -1,0 +1,73 @@
+"""What every codec that sends a label map shares: the map's section, and the checks of a file before it is decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+
+from chappe.bitstream import container, labelmap, labelmap_near
+from chappe.bitstream.container import Header, Section, SectionType
+from chappe.codec import Codec
+from chappe.errors import InputError, ModelError, StreamError
+
+__all__ = ["SIDES", "MapCoder", "check_header", "check_sides", "decode_map", "file_size"]
+
+SIDES = (64, 4096)  # pixels a side that the models take
+
+
+class MapCoder:
+    """One label map (H, W) uint8 on its way into a file; each version of it is coded at most once.
+
+    `classes` counts void; `protect` weighs a wrong pixel of each class, see `labelmap_near.encode_near`.
+    """
+
+    def __init__(self, labels: np.ndarray, classes: int, taxonomy: str, protect: Sequence[float] | None = None):
+        self.labels, self.classes, self.taxonomy = labels, classes, taxonomy
+        self._near = labelmap_near.Ladder(labels, classes, protect=protect)
+
+    @cached_property
+    def lossless(self) -> Section:
+        """The map, exactly."""
+        return Section(SectionType.MAP_LOSSLESS, labelmap.encode_map(self.labels, self.classes, prior=self.taxonomy))
+
+    def within(self, max_bytes: int) -> Section:
+        """The finest near-lossless map of at most `max_bytes` (the coarsest if none), the exact one if it fits too."""
+        near = self._near.coarsest if len(self._near.coarsest) > max_bytes else self._near.fit(max_bytes)
+        if len(near) > 0.7 * max_bytes or len(self.lossless.payload) > max_bytes:
+            return Section(SectionType.MAP_NEAR, near)
+        return self.lossless
+
+
+def decode_map(by_type: dict[int, bytes], shape: tuple[int, int], classes: int, taxonomy: str) -> np.ndarray | None:
+    """Labels (H, W) uint8 from a lossless or near-lossless section; None where the file has neither."""
+    if SectionType.MAP_LOSSLESS in by_type:
+        return labelmap.decode_map(by_type[SectionType.MAP_LOSSLESS], shape, classes, prior=taxonomy)
+    if SectionType.MAP_NEAR in by_type:
+        return labelmap_near.decode_near(by_type[SectionType.MAP_NEAR], shape, classes)
+    return None
+
+
+def file_size(height: int, width: int, sections: Sequence[Section]) -> int:
+    """Bytes of a file with these sections."""
+    return container.header_size(width, height) + sum(container.section_size(len(s.payload)) for s in sections)
+
+
+def check_sides(name: str, height: int, width: int) -> None:
+    """Raise InputError for a picture whose sides the models do not take."""
+    if not all(SIDES[0] <= side <= SIDES[1] for side in (height, width)):
+        raise InputError(
+            f"the picture is {width}x{height} pixels; {name} takes sides from {SIDES[0]} to {SIDES[1]}: resize it first"
+        )
+
+
+def check_header(codec: Codec, fingerprint: int, header: Header) -> None:
+    """Raise ModelError for a file of another model or weights, StreamError for a size that none writes."""
+    if (header.codec_id, header.fingerprint) != (codec.codec_id, fingerprint):
+        raise ModelError(
+            f"the file was made by model id {header.codec_id} with weights {header.fingerprint:04x}; {codec.name} "
+            f"has id {codec.codec_id} and weights {fingerprint:04x}: install the chappe release that made it"
+        )
+    if not all(SIDES[0] <= side <= SIDES[1] for side in (header.height, header.width)):
+        raise StreamError(f"the file says {header.width}x{header.height} pixels, which {codec.name} never writes")

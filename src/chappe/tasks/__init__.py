@@ -1,0 +1,37 @@
+"""Tasks: what a receiver does with the picture, and how well it does it. Importing this package imports no torch.
+
+A `Task` looks at a picture and scores one answer against another. Its reference is either the truth or its own answer
+on the original picture: the second asks what coding cost, whatever the network's own mistakes.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_HOMES = {
+    "Classification": "classification",
+    "ComponentDetector": "detection",
+    "Depth": "depth",
+    "Detection": "detection",
+    "Reidentification": "reid",
+    "Segmentation": "segmentation",
+    "Task": "base",
+    "load_transformers_classifier": "classification",
+    "load_transformers_depth": "depth",
+    "load_transformers_detector": "detection",
+    "load_torchvision_detector": "detection",
+    "rlasc_detection_loss": "detection",
+}
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return __all__
