@@ -1,20 +1,74 @@
-"""What every codec that sends a label map shares: the map's section, and the checks of a file before it is decoded."""
+"""What every codec that sends a label map shares: the sender's side of the contract, the map's section, and the checks
+of a file before it is decoded."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
 from functools import cached_property
 
 import numpy as np
 
 from chappe.bitstream import container, labelmap, labelmap_near
 from chappe.bitstream.container import Header, Section, SectionType
-from chappe.codec import Codec
-from chappe.errors import InputError, ModelError, StreamError
+from chappe.codec import Codec, OperatingPoint
+from chappe.errors import InputError, ModelError, StreamError, UsageError
 
-__all__ = ["SIDES", "MapCoder", "check_header", "check_sides", "decode_map", "file_size"]
+__all__ = ["SIDES", "MapCodec", "MapCoder", "check_header", "check_sides", "decode_map", "file_size"]
 
 SIDES = (64, 4096)  # pixels a side that the models take
+
+
+class MapCodec(Codec):
+    """The sender of a label map and something else. `settings` is the `codec` entry of the model's config.json:
+    default map mode, shares of the map by rate, points. `segment` stands in for the built-in segmenter.
+    """
+
+    def __init__(self, name: str, codec_id: int, fingerprint: int, settings: dict, taxonomy: str, classes: int,
+                 segment: Callable[[np.ndarray], np.ndarray] | None = None):  # fmt: skip
+        self.name, self.codec_id, self.fingerprint = name, codec_id, fingerprint
+        self.settings, self.taxonomy, self.classes = settings, taxonomy, classes
+        self._segment = segment
+
+    def points(self) -> tuple[OperatingPoint, ...]:
+        return tuple(OperatingPoint(name, dict(values)) for name, values in self.settings["points"].items())
+
+    def encode(self, image, *, labels=None, bpp=None, point=None) -> bytes:
+        from chappe.image import read_image, read_labels
+
+        image = read_image(image)
+        height, width = image.shape[:2]
+        check_sides(self.name, height, width)
+        if bpp is not None and point is not None:
+            raise UsageError("give either a rate (bpp) or an operating point, not both")
+        rate = self._rate(height * width, bpp, point)
+        if labels is None:
+            labels = self.segment(image)
+        else:
+            labels = read_labels(labels, (height, width), taxonomy=self.taxonomy)
+        sections = self._sections(image, labels, rate)
+        return container.write(Header(self.codec_id, self.fingerprint, width, height), sections)
+
+    def segment(self, image: np.ndarray) -> np.ndarray:
+        """The sender's label map of a picture (H, W, 3) uint8."""
+        if self._segment is None:
+            from chappe.segment.builtin import load_segmenter
+
+            self._segment = load_segmenter()
+        return self._segment(image)
+
+    def map_share(self, bpp: float, mode: str) -> float:
+        """Share of the file that the map gets at a rate, from the model's table (tuned on training frames)."""
+        table = np.asarray(self.settings["map_share"][mode], dtype=np.float64)
+        return float(np.interp(bpp, table[:, 0], table[:, 1]))
+
+    @abstractmethod
+    def _rate(self, pixels: int, bpp: float | None, point: OperatingPoint | str | None):
+        """What a call asks for, in the codec's own terms. Raises UsageError for settings it does not have."""
+
+    @abstractmethod
+    def _sections(self, image: np.ndarray, labels: np.ndarray, rate) -> list[Section]:
+        """The sections of the file."""
 
 
 class MapCoder:

@@ -14,11 +14,11 @@ import numpy as np
 import torch
 
 from chappe.bitstream import container
-from chappe.bitstream.container import Header, Section, SectionType
-from chappe.codec import Codec, Decoded, OperatingPoint, describe
+from chappe.bitstream.container import Section, SectionType
+from chappe.codec import Decoded, OperatingPoint, describe
 from chappe.errors import InputError, RateError, StreamError, UsageError
 from chappe.nn.tiling import CELL, pad_to_cells, tiles
-from chappe.systems.mapstream import MapCoder, check_header, check_sides, decode_map, file_size
+from chappe.systems.mapstream import MapCodec, MapCoder, check_header, decode_map, file_size
 from chappe.systems.spic.coarse import FACTOR, decode_coarse, encode_coarse, shrink
 from chappe.systems.spic.onepass import OnePass
 
@@ -38,42 +38,17 @@ class _Rate:
     quality: int | None = None
 
 
-class OnePassCodec(Codec):
-    """`settings` is the `codec` entry of config.json: default map mode, shares of the map by rate, points."""
+class OnePassCodec(MapCodec):
+    """See `MapCodec`."""
 
     def __init__(self, name: str, codec_id: int, fingerprint: int, model: OnePass, settings: dict,
                  segment: Callable | None = None):  # fmt: skip
-        self.name, self.codec_id, self.fingerprint = name, codec_id, fingerprint
-        self.model, self.settings = model.eval().to(memory_format=torch.channels_last), settings
-        self.taxonomy, self.classes = model.config.taxonomy, model.config.classes + 1
-        self._segment = segment
+        config = model.config
+        super().__init__(name, codec_id, fingerprint, settings, config.taxonomy, config.classes + 1, segment)
+        self.model = model.eval().to(memory_format=torch.channels_last)
 
-    def points(self) -> tuple[OperatingPoint, ...]:
-        return tuple(OperatingPoint(name, dict(values)) for name, values in self.settings["points"].items())
-
-    def encode(self, image, *, labels=None, bpp=None, point=None) -> bytes:
-        from chappe.image import read_image, read_labels
-
-        image = read_image(image)
-        height, width = image.shape[:2]
-        check_sides(self.name, height, width)
-        if bpp is not None and point is not None:
-            raise UsageError("give either a rate (bpp) or an operating point, not both")
-        rate = self._rate(height * width, bpp, point)
-        if labels is None:
-            labels = self.segment(image)
-        else:
-            labels = read_labels(labels, (height, width), taxonomy=self.taxonomy)
-        sections = _Encoder(self, image, labels).sections(rate)
-        return container.write(Header(self.codec_id, self.fingerprint, width, height), sections)
-
-    def segment(self, image: np.ndarray) -> np.ndarray:
-        """The sender's label map of a picture (H, W, 3) uint8."""
-        if self._segment is None:
-            from chappe.segment.builtin import load_segmenter
-
-            self._segment = load_segmenter()
-        return self._segment(image)
+    def _sections(self, image: np.ndarray, labels: np.ndarray, rate: _Rate) -> list[Section]:
+        return _Encoder(self, image, labels).sections(rate)
 
     def decode(self, blob: bytes) -> Decoded:
         header, sections = container.read(blob)
@@ -129,11 +104,6 @@ class OnePassCodec(Codec):
                 raise UsageError(f"quality={values['quality']} is not a quality of the coarse picture, 0 to 100")
             return _Rate(total if "bpp" in values else None, mode, share, quality)
         return _Rate(total, mode, share)
-
-    def map_share(self, bpp: float, mode: str) -> float:
-        """Share of the file that the map gets at a rate, from the model's table (tuned on training frames)."""
-        table = np.asarray(self.settings["map_share"][mode], dtype=np.float64)
-        return float(np.interp(bpp, table[:, 0], table[:, 1]))
 
 
 class _Encoder:

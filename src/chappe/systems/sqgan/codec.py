@@ -15,10 +15,10 @@ import numpy as np
 
 from chappe.bitstream import container, tokens
 from chappe.bitstream.container import Header, Section, SectionType
-from chappe.codec import Codec, Decoded, OperatingPoint, describe
+from chappe.codec import Decoded, OperatingPoint, describe
 from chappe.errors import InputError, RateError, StreamError, UsageError
 from chappe.nn.tiling import CELL, pad_to_cells
-from chappe.systems.mapstream import MapCoder, check_header, check_sides, decode_map, file_size
+from chappe.systems.mapstream import MapCodec, MapCoder, check_header, decode_map, file_size
 from chappe.systems.sqgan.engine import Analysis, Engine
 
 __all__ = ["SQGANCodec", "load_folder", "load_street"]
@@ -38,44 +38,18 @@ class _Rate:
     m_x: float | None = None
 
 
-class SQGANCodec(Codec):
-    """`settings` is the `codec` entry of config.json: default map mode, shares of the map by rate, points."""
+class SQGANCodec(MapCodec):
+    """See `MapCodec`. `priors` are the index statistics that the token coder starts from, by stream."""
 
     def __init__(self, name: str, codec_id: int, fingerprint: int, engine: Engine, settings: dict,
                  priors: dict[str, np.ndarray], segment: Callable | None = None):  # fmt: skip
-        self.name, self.codec_id, self.fingerprint = name, codec_id, fingerprint
-        self.engine, self.settings, self.priors = engine, settings, priors
         config = engine.model.config
-        self.taxonomy, self.classes = config.taxonomy, config.map_channels
+        super().__init__(name, codec_id, fingerprint, settings, config.taxonomy, config.map_channels, segment)
+        self.engine, self.priors = engine, priors
         self.levels = {"map": config.map.codes, "image": config.image.codes}
-        self._segment = segment
 
-    def points(self) -> tuple[OperatingPoint, ...]:
-        return tuple(OperatingPoint(name, dict(values)) for name, values in self.settings["points"].items())
-
-    def encode(self, image, *, labels=None, bpp=None, point=None) -> bytes:
-        from chappe.image import read_image, read_labels
-
-        image = read_image(image)
-        height, width = image.shape[:2]
-        check_sides(self.name, height, width)
-        if bpp is not None and point is not None:
-            raise UsageError("give either a rate (bpp) or an operating point, not both")
-        rate = self._rate(height * width, bpp, point)
-        if labels is None:
-            labels = self.segment(image)
-        else:
-            labels = read_labels(labels, (height, width), taxonomy=self.taxonomy)
-        sections = _Encoder(self, image, labels).sections(rate)
-        return container.write(Header(self.codec_id, self.fingerprint, width, height), sections)
-
-    def segment(self, image: np.ndarray) -> np.ndarray:
-        """The sender's label map of a picture (H, W, 3) uint8."""
-        if self._segment is None:
-            from chappe.segment.builtin import load_segmenter
-
-            self._segment = load_segmenter()
-        return self._segment(image)
+    def _sections(self, image: np.ndarray, labels: np.ndarray, rate: _Rate) -> list[Section]:
+        return _Encoder(self, image, labels).sections(rate)
 
     def decode(self, blob: bytes) -> Decoded:
         header, sections = container.read(blob)
@@ -145,11 +119,6 @@ class SQGANCodec(Codec):
             bpp = float(values.get("bpp", self.settings["bpp"]))
             return _Rate(bpp * pixels / 8, mode, map_share=values.get("map_share"))
         return _Rate((bpp if bpp is not None else self.settings["bpp"]) * pixels / 8, mode)
-
-    def map_share(self, bpp: float, mode: str) -> float:
-        """Share of the file that the map gets at a rate, from the model's table (tuned on training frames)."""
-        table = np.asarray(self.settings["map_share"][mode], dtype=np.float64)
-        return float(np.interp(bpp, table[:, 0], table[:, 1]))
 
 
 class _Encoder:
