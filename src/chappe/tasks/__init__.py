@@ -6,8 +6,7 @@ on the original picture: the second asks what coding cost, whatever the network'
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from chappe.lazy import lazy_names
 
 _HOMES = {
     "Classification": "classification",
@@ -25,13 +24,4 @@ _HOMES = {
 }
 
 __all__ = sorted(_HOMES)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)
