@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from abc import abstractmethod
 from typing import Any
 
 import numpy as np
@@ -44,13 +45,13 @@ class _Still(Engine):
             detail = " ".join(str(error).split())[:120] or type(error).__name__
             raise StreamError(f"The {self.title} is damaged or cut and cannot be decoded ({detail}).") from error
 
+    @abstractmethod
     def compress(self, prepared: Any, quality: float) -> bytes:
         """The standard's file."""
-        raise NotImplementedError
 
+    @abstractmethod
     def expand(self, payload: bytes) -> np.ndarray:
         """(H, W, 3) uint8 of the standard's file; may raise anything."""
-        raise NotImplementedError
 
     def check_size(self, width: int, height: int) -> None:
         """Refuse, on the header alone, what no file of ours claims."""

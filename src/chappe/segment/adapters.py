@@ -7,6 +7,7 @@ A segmenter is any callable from an image (H, W, 3) uint8 RGB to labels (H, W) u
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -167,7 +168,7 @@ def _translate(name: str, taxonomy: str, void: int) -> int:
     return void
 
 
-class _TorchSegmenter:
+class _TorchSegmenter(ABC):
     """Shared end of both adapters: checks, logits at the image's size, argmax, translation."""
 
     def __init__(self, model: Any, names: Any, taxonomy: str, device: str) -> None:
@@ -178,8 +179,9 @@ class _TorchSegmenter:
         # A label set ends in void, for which most models have no channel.
         self._channels = {len(self._table), len(self._table) - 1} if isinstance(names, str) else {len(self._table)}
 
+    @abstractmethod
     def _logits(self, image: np.ndarray) -> Any:
-        raise NotImplementedError
+        """(1, C, h, w) scores of a picture (H, W, 3) uint8."""
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         import torch
