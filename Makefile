@@ -27,7 +27,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 # After new weights: the list that `chappe doctor` checks.
 sums:
-	cd src/chappe/weights && find . -type f \( -name '*.safetensors' -o -name '*.json' \) | sed 's|^\./||' \
+	cd src/chappe/weights && find . -type f \( -name '*.safetensors' -o -name '*.json' -o -name '*.bin' \) | sed 's|^\./||' \
 		| LC_ALL=C sort | xargs sha256sum > SHA256SUMS
 
 clean:

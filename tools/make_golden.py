@@ -30,6 +30,13 @@ SETTINGS = {
         (32, (101, 173), {"map": "tokens", "m_s": 0.55, "m_x": 0.35}),
         (33, (256, 512), {"map": "lossless", "m_x": 0.2}),
     ),
+    "sqgan-street": (
+        (31, (96, 160), {"map": "near", "bpp": 0.08}),
+        (32, (101, 173), {"map": "tokens", "m_s": 0.55, "m_x": 0.35}),
+        (33, (256, 512), {"map": "lossless", "m_x": 0.2}),
+        (34, (128, 256), {"map": "near", "bpp": 0.06, "layers": 3}),
+        (35, (128, 256), {"map": "near", "bpp": 0.08, "slices": 4}),
+    ),
     "spic": (
         (41, (96, 160), {"map": "near", "bpp": 0.08}),
         (42, (101, 173), {"map": "lossless", "quality": 20}),
@@ -86,7 +93,7 @@ def maps() -> dict[str, tuple[bytes, dict]]:
 def files(model: str) -> dict[str, tuple[bytes, dict]]:
     codec = load(model)
     out = {}
-    for seed, size, settings in SETTINGS[model.split("-")[0]]:
+    for seed, size, settings in SETTINGS.get(model) or SETTINGS[model.split("-")[0]]:
         blob = codec.encode(render_scene(seed, size=size).image, point=OperatingPoint("golden", settings))
         decoded = codec.decode(blob)
         name = f"{model}-v{model_entry(model).version}-{seed}"

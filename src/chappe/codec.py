@@ -7,6 +7,7 @@ as `bpp_nominal`, never instead of it.
 from __future__ import annotations
 
 import importlib
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -88,12 +89,18 @@ class StreamReport:
 
 @dataclass(frozen=True, eq=False)
 class Decoded:
-    """What the far end gets: `image` (H, W, 3) uint8 RGB, `labels` (H, W) uint8 class indices of `taxonomy` or None."""
+    """What the far end gets: `image` (H, W, 3) uint8 RGB, `labels` (H, W) uint8 class indices of `taxonomy` or None.
+
+    `received` (H, W) uint8: 255 where all that was sent for a pixel arrived, 0 where nothing did and all is inferred,
+    between where a part did; None stands for 255 everywhere. `missing`: what did not arrive, in one line, or None.
+    """
 
     image: np.ndarray
     labels: np.ndarray | None
     taxonomy: str | None
     report: StreamReport
+    received: np.ndarray | None = None
+    missing: str | None = None
 
 
 class Codec(ABC):
@@ -156,7 +163,7 @@ class ModelEntry:
 
 _BY_NAME: dict[str, ModelEntry] = {}
 _BY_ID: dict[int, ModelEntry] = {}
-_LOADED: dict[str, Codec] = {}
+_LOADED: dict[tuple[str, str | None, str | None], Codec] = {}
 
 
 def register(entry: ModelEntry) -> ModelEntry:
@@ -196,10 +203,19 @@ def codec_for(codec_id: int) -> ModelEntry:
     return _BY_ID[codec_id]
 
 
-def load(name: str = DEFAULT_MODEL) -> Codec:
-    """The codec of that name with its bundled weights, read once a process, no network. UsageError if unknown."""
+def load(
+    name: str = DEFAULT_MODEL, *, backend: str | None = None, folder: str | os.PathLike[str] | None = None
+) -> Codec:
+    """The codec of that name with its bundled weights, read once a process, no network.
+
+    backend: what runs its networks: "torch" (the default), "onnx" or "onnx-int8", for which `chappe export` has written
+    them to `folder` (default: $CHAPPE_ONNX, else chappe/onnx in the user's cache folder).
+    Raises UsageError if the model or backend is unknown, InputError for exported networks that are missing or do not
+    belong to the installed weights.
+    """
     entry = model_entry(name)
-    if name not in _LOADED:
+    key = (name, None if backend == "torch" else backend, folder and str(folder))
+    if key not in _LOADED:
         module, function = entry.factory.split(":")
         try:
             factory = getattr(importlib.import_module(module), function)
@@ -207,14 +223,31 @@ def load(name: str = DEFAULT_MODEL) -> Codec:
             if str(error.name).split(".")[0] == "chappe":
                 raise
             raise MissingDependency(f"Model {name!r} needs the Python package {error.name!r}: install it.") from error
-        codec = factory()
+        codec = _make(factory, name, backend, folder)
         if (codec.name, codec.codec_id) != (entry.name, entry.codec_id):
             raise UsageError(
                 f"{entry.factory} made {codec.name!r} with id {codec.codec_id}, registered is {name!r} with id "
                 f"{entry.codec_id}."
             )
-        _LOADED[name] = codec
-    return _LOADED[name]
+        _LOADED[key] = codec
+    return _LOADED[key]
+
+
+def _make(factory, name: str, backend: str | None, folder: str | os.PathLike[str] | None) -> Codec:
+    from chappe.backends import open_backend
+
+    opened = open_backend(backend, folder)
+    try:
+        if opened is None:
+            return factory()
+        if "backend" not in inspect.signature(factory).parameters:
+            raise UsageError(f"Model {name!r} runs no networks that backend {backend!r} could run.")
+        return factory(backend=opened)
+    except ModuleNotFoundError as error:
+        if str(error.name).split(".")[0] == "chappe":
+            raise
+        hint = "export its networks elsewhere and ask for the backend onnx" if error.name == "torch" else "install it"
+        raise MissingDependency(f"Model {name!r} needs the Python package {error.name!r}: {hint}.") from error
 
 
 def encode(
@@ -229,12 +262,15 @@ def encode(
     return load(codec).encode(image, labels=labels, bpp=bpp, point=point)
 
 
-def decode(blob: bytes) -> Decoded:
-    """Rebuild a picture from a file of any installed model. Raises StreamError, VersionError or ModelError."""
+def decode(blob: bytes, *, backend: str | None = None, folder: str | os.PathLike[str] | None = None) -> Decoded:
+    """Rebuild a picture from a file of any installed model. Raises StreamError, VersionError or ModelError.
+
+    backend, folder: see `load`.
+    """
     from chappe.bitstream import container
 
     header, _ = container.read_header(blob)
-    return load(codec_for(header.codec_id).name).decode(blob)
+    return load(codec_for(header.codec_id).name, backend=backend, folder=folder).decode(blob)
 
 
 def describe(blob: bytes) -> tuple[StreamReport, bool]:
@@ -274,22 +310,36 @@ for _entry in (
         name="sqgan-street-v1",
         codec_id=1,
         version=1,
-        factory="chappe.systems.sqgan.codec:load_street_v1",
+        factory="chappe.systems.sqgan.load:load_street_v1",
         summary="The first weights of sqgan-street, for the files they wrote.",
     ),
     ModelEntry(
-        name="spic-onepass-street",
+        name="spic-onepass-street-v1",
         codec_id=2,
         version=1,
-        factory="chappe.systems.spic.codec:load_onepass",
-        summary="SPIC's one-pass receiver for street scenes: a label map and a coarse picture.",
+        factory="chappe.systems.spic.codec:load_onepass_v1",
+        summary="The first weights of spic-onepass-street, for the files they wrote.",
+    ),
+    ModelEntry(
+        name="sqgan-street-v2",
+        codec_id=3,
+        version=2,
+        factory="chappe.systems.sqgan.load:load_street_v2",
+        summary="The second weights of sqgan-street, for the files they wrote.",
     ),
     ModelEntry(
         name="sqgan-street",
-        codec_id=3,
+        codec_id=4,
+        version=3,
+        factory="chappe.systems.sqgan.load:load_street",
+        summary="SQ-GAN for street scenes: a label map and the most relevant tokens, in layers or slices if wanted.",
+    ),
+    ModelEntry(
+        name="spic-onepass-street",
+        codec_id=5,
         version=2,
-        factory="chappe.systems.sqgan.codec:load_street",
-        summary="SQ-GAN for street scenes: a label map and the most relevant codebook indices of the picture.",
+        factory="chappe.systems.spic.codec:load_onepass",
+        summary="SPIC's one-pass receiver for street scenes: a label map and a coarse picture.",
     ),
 ):
     register(_entry)

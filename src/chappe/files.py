@@ -10,9 +10,11 @@ from pathlib import Path
 
 from chappe.errors import ChappeError, InputError
 
-__all__ = ["atomic_write_bytes", "read_bytes", "why"]
+__all__ = ["PICTURE_SUFFIXES", "atomic_write_bytes", "read_bytes", "why"]
 
 MAX_BYTES = 1 << 30
+# What a file of a folder ends in to be taken for a picture.
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".avif", ".bmp", ".tif", ".tiff", ".ppm", ".gif")
 
 
 def why(error: OSError) -> str:

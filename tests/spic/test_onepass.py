@@ -12,6 +12,7 @@ from chappe.bitstream import container
 from chappe.bitstream.container import Header, Section, SectionType
 from chappe.codec import OperatingPoint
 from chappe.errors import ChappeError, InputError, RateError, StreamError, UsageError
+from chappe.systems.spic.coarse import imagine
 from chappe.systems.spic.config import OnePassConfig
 from chappe.systems.spic.onepass import OnePass
 from chappe.training.street import near_map
@@ -129,3 +130,55 @@ def test_near_maps_of_training_keep_the_size_and_the_classes():
     for seed in range(8):
         out = near_map(labels, 12, np.random.default_rng(seed))
         assert out.shape == labels.shape and int(out.max()) < 12
+
+
+def test_a_dropped_coarse_picture_is_imagined_from_the_map(scene):
+    from chappe import load
+    from chappe.bitstream import packets
+
+    codec = load("spic-onepass-street")
+    blob = codec.encode(scene.image, labels=scene.labels, bpp=0.04)
+    whole, short = codec.decode(blob), codec.decode(packets.truncate(blob, len(blob) - 1))
+    assert whole.missing is None and "no coarse picture" in short.missing
+    np.testing.assert_array_equal(whole.labels, short.labels)
+    assert short.received.max() < 255
+    sky, road = (short.image[short.labels == k].mean() for k in (0, 3))
+    assert sky > 200 > 130 > road  # in the colours that the classes have
+
+
+def test_version_1_does_not_decode_without_its_coarse_picture(scene):
+    from chappe import load
+
+    codec = load("spic-onepass-street-v1")
+    header, sections = container.read(codec.encode(scene.image, labels=scene.labels, bpp=0.04))
+    with pytest.raises(StreamError, match="no coarse_image section"):
+        codec.decode(container.write(header, sections[:1]))
+
+
+def test_relevance_moves_the_bytes_to_its_classes(codec, scene):
+    share = lambda **v: codec.encode(scene.image, labels=scene.labels, point=OperatingPoint("p", {"quality": 40, **v}))  # noqa: E731
+    assert len(share(relevance="rest=0,sign=1")) < 0.8 * len(share())
+    assert share(relevance="rest=1") == share()
+    with pytest.raises(UsageError, match="is not a profile"):
+        share(relevance=3)
+
+
+def test_goals_share_the_bytes_differently(scene):
+    from chappe import load
+
+    codec = load("spic-onepass-street")
+    files = {g: codec.encode(scene.image, labels=scene.labels, point=OperatingPoint("p", {"bpp": 0.04, "goal": g}))
+             for g in ("meaning", "looks")}  # fmt: skip
+    maps = {g: len(container.read(blob)[1][0].payload) for g, blob in files.items()}
+    assert maps["meaning"] > maps["looks"]
+    with pytest.raises(UsageError, match="no goal 'speed' to share the bytes for; it has looks, meaning"):
+        codec.encode(scene.image, point=OperatingPoint("p", {"goal": "speed"}))
+
+
+def test_imagined_colours_are_the_means_of_the_cells():
+    labels = np.zeros((8, 8), np.uint8)
+    labels[:4, 2:4] = 1
+    out = imagine(labels, [[0, 0, 0], [100, 200, 50]])
+    assert out.shape == (2, 2, 3)
+    np.testing.assert_array_equal(out[0, 0], [50, 100, 25])
+    assert not out[1].any() and not out[0, 1].any()

@@ -10,6 +10,7 @@ from chappe.systems.sqgan.codec import SQGANCodec
 from chappe.systems.sqgan.config import preset
 from chappe.systems.sqgan.engine import Engine
 from chappe.systems.sqgan.model import SQGAN
+from chappe.systems.sqgan.street import StreetCodec
 
 SETTINGS = {
     "map": "near",
@@ -20,12 +21,25 @@ SETTINGS = {
 
 
 @pytest.fixture(scope="session")
-def codec() -> SQGANCodec:
+def engine() -> Engine:
     torch.manual_seed(0)
     model = SQGAN(preset("street"))
     for stream in (model.map, model.image):
         stream.quantizer.codebook.data.normal_(0, 0.05)
-    return SQGANCodec("random", 250, 0xBEEF, Engine(model), SETTINGS, {}, segment=quadrants)
+    model.image.residual.codebook.data.normal_(0, 0.05)
+    torch.nn.init.normal_(model.image.decoder.fine.out.weight, std=0.05)  # untrained it would draw nothing
+    return Engine(model)
+
+
+@pytest.fixture(scope="session")
+def codec(engine) -> SQGANCodec:
+    return SQGANCodec("random", 250, 0xBEEF, engine, SETTINGS, {}, segment=quadrants)
+
+
+@pytest.fixture(scope="session")
+def street(engine) -> StreetCodec:
+    """Version 3 with the same weights, without a token prior, under the id whose files may be cut."""
+    return StreetCodec("random", 4, 0xBEEF, engine, SETTINGS, {}, segment=quadrants)
 
 
 def quadrants(image: np.ndarray) -> np.ndarray:

@@ -27,7 +27,7 @@ frames = Frames([rng.integers(0, 256, (72, 136, 3), dtype=np.uint8) for _ in ran
 torch.manual_seed(0)
 base = preset("street")
 tiny = replace(base.image, encoder=(8, 8, 8), decoder=(8, 8, 8), latent=8, adm_width=8, codes=32)
-model = SQGAN(replace(base, image=tiny, map=replace(tiny, head_kernel=1)))
+model = SQGAN(replace(base, image=tiny, map=replace(tiny, head_kernel=1, fine=(), residual=0)))
 model.image.quantizer.window = 2  # restarts within the test
 config = replace(stage_config("street", "image"), batch=1, size=(64, 128), gan_start=0.0, disc_width=4)
 task = SQGANTask(model, config, frames)

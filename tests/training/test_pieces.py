@@ -11,7 +11,9 @@ from chappe.training.frames import Augment, Frames, to_tensors
 from chappe.training.losses import (
     adaptive_weight,
     meaning_loss,
+    perceptual_loss,
     relevant_picture,
+    spectrum_loss,
     weighted_cross_entropy,
     weighted_pixel_loss,
 )
@@ -51,6 +53,55 @@ def test_meaning_loss_wants_the_picture_read_as_its_labels():
     assert picture.grad[:, :, 24:, 20:].abs().sum() > 0
     weighted = meaning_loss(-picture, torch.ones_like(labels), read, torch.tensor([0.0, 1.0]), np.random.default_rng(3))
     assert torch.isfinite(weighted)
+
+
+def test_spectrum_loss_sees_stripes_and_not_where_texture_lies():
+    torch.manual_seed(0)
+    rng = lambda: np.random.default_rng(0)  # noqa: E731
+    texture = 0.1 * torch.randn(1, 1, 64, 96).expand(1, 3, 64, 96)
+    striped = texture + 0.2 * torch.cos(torch.arange(96) * torch.pi / 2)
+    assert spectrum_loss(texture, texture, rng()) == 0
+    moved = spectrum_loss(torch.roll(texture, (16, 32), (2, 3)), texture, rng())
+    other = spectrum_loss(0.1 * torch.randn(1, 1, 64, 96).expand(1, 3, 64, 96), texture, rng())
+    blurred = spectrum_loss(torch.zeros_like(texture), texture, rng())
+    assert moved == pytest.approx(float(other), rel=0.25)  # as far as any other piece of the same texture
+    assert blurred > 1.4 * other
+    # a stripe of amplitude a has |A| = a / 2 in its bin (luma), against texture of known strength around it
+    flat = torch.zeros(1, 3, 31, 31)
+    wave = flat + 0.2 * torch.cos(torch.arange(31) * torch.pi / 2)
+    one = spectrum_loss(wave, flat, rng())
+    hann = np.hanning(16)
+    amplitude = np.abs(
+        np.fft.rfft2(np.outer(hann, hann) * 0.2 * np.cos((np.arange(16) + rng().integers(0, 16, 2)[1]) * np.pi / 2))
+    )
+    amplitude = amplitude / hann.sum() ** 2
+    assert float(one) == pytest.approx(np.log(amplitude / 0.002 + 1).mean() / 3, rel=1e-3)  # grey: no chroma
+    assert spectrum_loss(striped, texture, rng()) > 0
+
+
+def test_perceptual_loss_looks_at_equal_places_at_two_scales():
+    seen = []
+
+    def distance(a, b):
+        assert torch.equal(a, b)
+        seen.append(tuple(a.shape[2:]))
+        return (a - b).flatten(1).mean(1)
+
+    picture = torch.rand(2, 3, 64, 128)
+    for seed in range(8):
+        assert perceptual_loss(picture, picture, distance, 0.5, np.random.default_rng(seed)) == 0
+    assert set(seen) == {(64, 64)}
+    bright = torch.zeros(1, 3, 64, 128)
+    bright[..., ::4] = 1.0  # at twice the size the stripes are eight pixels apart
+    sums = set()
+
+    def remember(a, b):
+        sums.add(round(float(a.mean()), 2))
+        return a.flatten(1).mean(1)
+
+    for seed in range(8):
+        perceptual_loss(bright, bright, remember, 0.5, np.random.default_rng(seed))
+    assert all(abs(s - 0.25) < 0.03 for s in sums)
 
 
 def test_weighted_cross_entropy_matches_the_sum():

@@ -64,8 +64,8 @@ def test_train_onepass_writes_a_codec(folder, tmp_path):
     assert row["pixel"] > 0 and row["meaning"] > 0
 
 
-def test_train_sqgan_runs_its_three_stages_and_writes_a_codec(folder, tmp_path):
-    from chappe.systems.sqgan.codec import load_folder
+def test_train_sqgan_runs_its_stages_and_writes_a_codec(folder, tmp_path):
+    from chappe.systems.sqgan.load import load_folder
 
     options = [
         "--data",
@@ -73,6 +73,7 @@ def test_train_sqgan_runs_its_three_stages_and_writes_a_codec(folder, tmp_path):
         "--out",
         str(tmp_path),
         "--steps",
+        "1",
         "1",
         "1",
         "1",
@@ -86,7 +87,7 @@ def test_train_sqgan_runs_its_three_stages_and_writes_a_codec(folder, tmp_path):
     codec = load_folder(tmp_path / "weights", "trained", 251)
     blob = codec.encode(np.zeros((64, 96, 3), np.uint8), point="paper-low")
     assert codec.decode(blob).image.shape == (64, 96, 3)
-    assert {"map", "image", "finetune"} <= {p.name for p in tmp_path.iterdir()}
+    assert {"map", "image", "finetune", "receiver"} <= {p.name for p in tmp_path.iterdir()}
 
 
 def test_stopping_early_says_so_by_leaving_no_weights(folder, tmp_path):

@@ -39,8 +39,12 @@ else:
     from chappe.systems.sqgan.train import SQGANTask, stage_config
     torch.manual_seed(0)
     base = preset("street")
-    tiny = replace(base.image, encoder=(8, 8, 8), decoder=(8, 8, 8), latent=8, adm_width=8, codes=32)
-    model = SQGAN(replace(base, image=tiny, map=replace(tiny, head_kernel=1)))
+    tiny = replace(base.image, encoder=(8, 8, 8), decoder=(8, 8, 8), latent=8, adm_width=8, codes=32, residual=32)
+    model = SQGAN(replace(base, image=tiny, map=replace(tiny, head_kernel=1, fine=(), residual=0)))
+if kind == "receiver":
+    from chappe.systems.sqgan.receiver import ReceiverConfig, ReceiverTask
+    task = ReceiverTask(model, ReceiverConfig(size=(64, 128)), frames, segment=lambda x: x.repeat(1, 4, 1, 1)[:, :11])
+elif kind in ("map", "image", "finetune"):
     config = replace(stage_config("street", kind), batch=2, size=(64, 128), gan_start=0.0, disc_width=4)
     segment = lambda x: x.repeat(1, 4, 1, 1)[:, :11]
     task = SQGANTask(model, config, frames, segment=segment)
@@ -66,7 +70,7 @@ def _same(a, b) -> bool:
     return torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
 
 
-@pytest.mark.parametrize("kind", ["segmenter", "map", "finetune", "onepass"])
+@pytest.mark.parametrize("kind", ["segmenter", "map", "finetune", "receiver", "onepass"])
 def test_killed_and_resumed_is_bit_identical(tmp_path, kind):
     assert _run(kind, tmp_path / "whole", -1) == 0
     assert _run(kind, tmp_path / "killed", 3) == -9

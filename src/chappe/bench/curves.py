@@ -96,6 +96,7 @@ METRICS: dict[str, Metric] = {m.key: m for m in _LIST}
 
 # Codec family: colour on light paper, colour on dark paper. A codec with -half shares the colour, with hollow markers.
 _COLOURS = {
+    "spic-onepass-street": ("#111827", "#f3f4f6"),
     "sqgan-street": ("#c2410c", "#fb923c"),
     "hevc": ("#2563eb", "#60a5fa"),
     "av1": ("#0f766e", "#2dd4bf"),
@@ -107,7 +108,6 @@ _COLOURS = {
 }
 _SPARE = (
     ("#0e7490", "#22d3ee"),
-    ("#b91c1c", "#f87171"),
     ("#4338ca", "#818cf8"),
     ("#15803d", "#4ade80"),
     ("#86198f", "#e879f9"),
@@ -136,7 +136,7 @@ def codec_order(codec: str) -> tuple[int, str]:
     """Sort key: learned codecs, then the classical families from strong to weak, each followed by its -half."""
     family = codec.removesuffix("-half")
     known = list(_COLOURS)
-    rank = 2 * known.index(family) if family in known else 1
+    rank = 2 * known.index(family) if family in known else 2 * known.index("hevc") - 1  # others: before the classical
     return (rank + (codec != family), codec)
 
 

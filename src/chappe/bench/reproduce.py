@@ -63,8 +63,10 @@ def run(
     split: by default "val" where there are splits. out: folder in which the measurements are kept and taken up again;
     by default they are thrown away. Raises UsageError for an unknown item or more than one data set.
     """
-    if name not in NAMES:
-        raise UsageError(f"--reproduce {name}: is none of {', '.join(NAMES)}.")
+    from chappe.bench import reproduce_link
+
+    if name not in NAMES and name not in reproduce_link.NAMES:
+        raise UsageError(f"--reproduce {name}: is none of {', '.join((*NAMES, *reproduce_link.NAMES))}.")
     folders = [data] if isinstance(data, (str, os.PathLike)) else list(data or ())
     if len(folders) > 1:
         raise UsageError(f"--reproduce takes one data set, found {len(folders)}.")
@@ -76,11 +78,16 @@ def run(
 
     root = os.fspath(folders[0])
     part = split or default_split(root)
-    count = len(frames(root, part, limit=limit, every=every))
+    pictures = frames(root, part, limit=limit, every=every)
+    where = f"{Path(os.path.realpath(root)).name}, split {part}, {len(pictures)} pictures; 11 classes, own judge"
+    if name in reproduce_link.NAMES:
+        bench = reproduce_link.LinkBench(pictures)
+        where += f"; {bench.seeds} fades a picture; lost pictures count as grey"
+        print(format_lines(item, reproduce_link.NAMES[name](item, bench), where))
+        return 0
     with tempfile.TemporaryDirectory(prefix="chappe-") as scratch:
         target = Path(scratch if out is None else out)
         lines = table(name, Bench(_sweeper(root, part, limit, every, jobs, target, quiet)))
-    where = f"{Path(os.path.realpath(root)).name}, split {part}, {count} pictures; 11 classes, own judge"
     print(format_lines(item, lines, where))
     return 0
 

@@ -167,6 +167,7 @@ def scan(blob: bytes) -> tuple[Header, list[SectionStatus], bool]:
     while not last and at < len(blob):
         try:
             status, at, last = _read_section(blob, at)
+            last = last and (status.ok or at == len(blob))  # of a damaged section the flag may be what is damaged
         except StreamError:
             left = blob[_payload_start(blob, at) :]
             status, at = SectionStatus(blob[at] & ~_LAST, at, len(blob) - at, left, False), len(blob)

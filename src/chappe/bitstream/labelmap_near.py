@@ -89,30 +89,27 @@ class Ladder:
         return self.point(*LADDER[-1])
 
     def fit(self, max_bytes: int) -> bytes:
-        """The finest rung that fits, by bisection: sizes fall along the ladder, but for small exceptions.
+        """The finest rung that fits: from the one that typical sizes point to, step by step.
 
-        Raises RateError if not even the coarsest map fits.
+        Sizes fall along the ladder, but for small exceptions. Raises RateError if not even the coarsest map fits.
         """
-        low, high = 0, len(LADDER) - 1
         if len(self.coarsest) > max_bytes:
             raise RateError(
                 f"the coarsest label map takes {len(self.coarsest)} bytes, more than the {max_bytes} allowed"
             )
-        ratio = len(self.point(*LADDER[_PROBE])) / _TYPICAL[_PROBE]
-        while low < high:
-            middle = (low + high) // 2
-            if ratio * _TYPICAL[middle] > 1.4 * max_bytes:  # hopeless, and fine rungs take long to code
-                low = middle + 1
-                continue
-            size = len(self.point(*LADDER[middle]))
-            ratio = size / _TYPICAL[middle]
-            if size <= max_bytes:
-                high = middle
-            else:
-                low = middle + 1
-        while len(self.point(*LADDER[high])) > max_bytes:
-            high += 1
-        return self.point(*LADDER[high])
+
+        def fits(rung: int) -> bool:
+            return len(self.point(*LADDER[rung])) <= max_bytes
+
+        ratio, rung = len(self.point(*LADDER[_PROBE])) / _TYPICAL[_PROBE], len(LADDER) - 1
+        for _ in range(2):  # the second guess knows the size of the first
+            rung = next((k for k, size in enumerate(_TYPICAL) if ratio * size <= max_bytes), len(LADDER) - 1)
+            ratio = len(self.point(*LADDER[rung])) / _TYPICAL[rung]
+        while rung > 0 and fits(rung) and fits(rung - 1):
+            rung -= 1
+        while not fits(rung):
+            rung += 1
+        return self.point(*LADDER[rung])
 
 
 def decode_near(data: bytes, shape: tuple[int, int], classes: int, *, prior: str | None = None) -> np.ndarray:

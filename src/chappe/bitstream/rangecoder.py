@@ -146,6 +146,14 @@ class Decoder:
             self._normalise()
         return bit
 
+    def state(self) -> tuple[int, int, int]:
+        """(code, range, bytes shifted in): for a compiled decoder that goes on from here, see `resume`."""
+        return self._code, self._range, self._pos
+
+    def resume(self, code: int, width: int, pos: int) -> None:
+        """Go on from the state that another decoder of the same bytes has reached."""
+        self._code, self._range, self._pos = code, width, pos
+
     def finish(self) -> None:
         """Raise StreamError unless the bytes are exactly what Encoder.finish gives after the symbols decoded so far."""
         data, pos = self._data, self._pos

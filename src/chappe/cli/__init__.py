@@ -13,12 +13,44 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from chappe import __version__
-from chappe.cli import audit, compare, decode, demo, doctor, edge, encode, evaluate, info, models, plot, train
+from chappe.cli import (
+    audit,
+    compare,
+    decode,
+    demo,
+    doctor,
+    edge,
+    encode,
+    evaluate,
+    export,
+    info,
+    link,
+    models,
+    plot,
+    train,
+    truncate,
+)
 from chappe.errors import ChappeError, UsageError
 
 __all__ = ["build_parser", "main"]
 
-_COMMANDS = (encode, decode, info, models, demo, evaluate, compare, plot, audit, edge, train, doctor)
+_COMMANDS = (
+    encode,
+    decode,
+    truncate,
+    info,
+    models,
+    export,
+    demo,
+    evaluate,
+    compare,
+    plot,
+    audit,
+    edge,
+    link,
+    train,
+    doctor,
+)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -12,7 +12,15 @@ from pathlib import Path
 from chappe.codec import StreamReport
 from chappe.errors import ChappeError, StreamError, UsageError
 
-__all__ = ["check_output", "columns", "naming", "rate", "say", "section_lines", "summary"]
+__all__ = ["add_backend", "check_output", "columns", "naming", "rate", "say", "section_lines", "summary"]
+
+
+def add_backend(parser: argparse.ArgumentParser) -> None:
+    """--backend and --networks: what runs the networks."""
+    parser.add_argument(
+        "--backend", choices=("torch", "onnx", "onnx-int8"), help="what runs the networks (default torch)"
+    )
+    parser.add_argument("--networks", metavar="DIR", help="folder that 'chappe export' wrote, for --backend onnx")
 
 
 def say(text: str, *, quiet: bool = False) -> None:

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from chappe.cli._common import check_output, rate, say, section_lines, summary
+from chappe.cli._batch import encode_folder
+from chappe.cli._common import add_backend, check_output, rate, say, section_lines, summary
+from chappe.cli._video import begins_with, encode_video
 from chappe.codec import DEFAULT_MODEL, Codec, OperatingPoint, describe, load, model_entry
 from chappe.errors import UsageError
 
-__all__ = ["add_parser", "run"]
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["add_parser", "encode_picture", "open_codec", "run"]
 
 
 def add_parser(sub) -> None:
@@ -30,6 +37,17 @@ def add_parser(sub) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", type=_setting, help="set one knob of the point"
     )
+    parser.add_argument("--layers", type=int, metavar="N", help="in N layers (up to 16) that may be cut off the file")
+    parser.add_argument("--slices", type=int, metavar="K", help="in K slices (2 to 16), of which any may be lost")
+    parser.add_argument(
+        "--for", dest="goal", choices=("meaning", "looks"), help="what --bpp is shared for between map and picture"
+    )
+    parser.add_argument(
+        "--relevance", metavar="PROFILE", help='whom the bits are for: "person=1,sign=1,sky=0" or a profile\'s name'
+    )
+    add_backend(parser)
+    parser.add_argument("--force", action="store_true", help="of a folder: also what is there already")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="of a folder: in N processes (default 1)")
     parser.add_argument("-v", "--verbose", action="count", default=0, help="also print the bytes of each section")
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
     parser.set_defaults(run=run)
@@ -39,17 +57,17 @@ def run(args: argparse.Namespace) -> int:
     model_entry(args.codec)
     if args.bpp is not None and (args.point or args.set):
         raise UsageError("give either --bpp or --point and --set, not both.")
+    if Path(args.input).is_dir():
+        return encode_folder(args)
     check_output(args.output, source=args.input)
+    if begins_with(args.input, b"YUV4MPEG2"):
+        return encode_video(args)
 
     from chappe.files import atomic_write_bytes
-    from chappe.image import read_image, read_labels
+    from chappe.image import read_image
 
     image = read_image(args.input)
-    codec = load(args.codec)
-    labels = None
-    if args.labels:
-        labels = read_labels(args.labels, image.shape[:2], taxonomy=codec.taxonomy)
-    blob = codec.encode(image, labels=labels, bpp=args.bpp, point=_point(codec, args))
+    blob = encode_picture(args, open_codec(args), image, args.labels)
     atomic_write_bytes(args.output, blob)
     report, _ = describe(blob)
     say(summary(args.output, report), quiet=args.quiet)
@@ -58,11 +76,30 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def open_codec(args: argparse.Namespace) -> Codec:
+    """The codec that the options ask for."""
+    return load(args.codec, backend=args.backend, folder=args.networks)
+
+
+def encode_picture(args: argparse.Namespace, codec: Codec, image: np.ndarray, labels: str | None) -> bytes:
+    """The file of one picture (H, W, 3) uint8 under the command's options; `labels` is the path of its label map."""
+    from chappe.image import read_labels
+
+    label_map = read_labels(labels, image.shape[:2], taxonomy=codec.taxonomy) if labels else None
+    point = _point(codec, args)
+    return codec.encode(image, labels=label_map, bpp=args.bpp if point is None else None, point=point)
+
+
 def _point(codec: Codec, args: argparse.Namespace) -> OperatingPoint | None:
-    if not args.point and not args.set:
+    form = {
+        key: getattr(args, key) for key in ("layers", "slices", "relevance", "goal") if getattr(args, key) is not None
+    }
+    if not (args.point or args.set or form):
         return None
     base = codec.find_point(args.point) if args.point else OperatingPoint("custom")
-    return OperatingPoint(base.name, {**base.settings, **dict(args.set)}) if args.set else base
+    rate = {} if args.bpp is None else {"bpp": args.bpp}
+    changes = {**rate, **form, **dict(args.set)}
+    return OperatingPoint(base.name, {**base.settings, **changes}) if changes else base
 
 
 def _setting(text: str) -> tuple[str, float | int | str]:

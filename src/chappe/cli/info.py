@@ -32,17 +32,24 @@ def run(args: argparse.Namespace) -> int:
     blob = read_bytes(args.file)
     with naming(args.file):
         report, complete = describe(blob)
+    lost = _lost(blob)
     bad = [s.name for s in report.sections if not s.ok]
     missing = len(blob) - report.total
     sound = complete and not bad
     if args.json:
         data = asdict(report) | {"bytes": len(blob), "bpp": len(blob) * 8 / (report.width * report.height)}
-        print(json.dumps(data | {"fingerprint": f"{report.fingerprint:04x}", "complete": complete, "ok": sound}))
+        print(
+            json.dumps(
+                data | {"fingerprint": f"{report.fingerprint:04x}", "complete": complete, "missing": lost, "ok": sound}
+            )
+        )
     else:
         print(f"file         {args.file}, {len(blob)} bytes, {len(blob) * 8 / (report.width * report.height):.4f} bpp")
         print(f"picture      {report.width}x{report.height}")
         print(f"model        {report.codec} (id {report.codec_id}), weights fingerprint {report.fingerprint:04x}")
         print(f"state        {'whole, every check holds' if sound else 'DAMAGED'}")
+        if lost:
+            print(f"missing      {lost}")
         print()
         for line in section_lines(report):
             print(line)
@@ -54,4 +61,14 @@ def run(args: argparse.Namespace) -> int:
         else:
             trouble = "the end is missing"
         raise StreamError(f"{args.file}: {trouble}: get the file again.")
+    if lost:
+        raise StreamError(f"{args.file}: {lost}.")
     return 0
+
+
+def _lost(blob: bytes) -> str | None:
+    """What the file says that it should hold and does not."""
+    from chappe.bitstream.container import scan
+    from chappe.bitstream.packets import loss_note
+
+    return loss_note(*scan(blob))

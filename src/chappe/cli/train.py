@@ -10,8 +10,11 @@ from chappe.errors import MissingDependency
 __all__ = ["TRAINERS", "add_parser", "run"]
 
 TRAINERS = {
+    "diffusion": "chappe.systems.diffusion.train:main",
     "judge": "chappe.segment.train:judge_main",
+    "link": "chappe.link.learned.train:main",
     "onepass": "chappe.systems.spic.train:main",
+    "rlasc": "chappe.systems.rlasc.train:main",
     "segmenter": "chappe.segment.train:main",
     "sqgan": "chappe.systems.sqgan.train:main",
 }

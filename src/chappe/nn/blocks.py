@@ -7,13 +7,13 @@ width 48..128 the small ones.
 from __future__ import annotations
 
 import math
-from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from chappe.nn.condition import Condition
+from chappe.nn.tiling import WINDOW, split_windows
 
 __all__ = ["SPADE", "Attention", "Downsample", "GroupNorm", "ResBlock", "Upsample", "groups_for", "split_windows"]
 
@@ -102,7 +102,7 @@ class Attention(nn.Module):
     windows, so that cost stays linear in the picture (exact up to the training size).
     """
 
-    def __init__(self, channels: int, heads: int = 1, window: tuple[int, int] = (32, 64)):
+    def __init__(self, channels: int, heads: int = 1, window: tuple[int, int] = WINDOW):
         super().__init__()
         self.heads, self.window = heads, window
         self.norm = GroupNorm(channels)
@@ -127,10 +127,3 @@ class Attention(nn.Module):
         if key_weight is not None:
             weights = weights * key_weight.reshape(n, 1, 1, h * w)
         return torch.einsum("nhqk,nhck->nhcq", weights, v).reshape(n, c, h, w)
-
-
-def split_windows(length: int, limit: int) -> list[slice]:
-    """Near-equal slices of at most `limit` covering range(length)."""
-    count = -(-length // limit)
-    edges = [length * i // count for i in range(count + 1)]
-    return [slice(a, b) for a, b in pairwise(edges)]

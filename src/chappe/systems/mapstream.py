@@ -4,7 +4,7 @@ of a file before it is decoded."""
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -13,8 +13,25 @@ from chappe.bitstream import container, labelmap, labelmap_near
 from chappe.bitstream.container import Header, Section, SectionType
 from chappe.codec import Codec, OperatingPoint
 from chappe.errors import InputError, ModelError, StreamError, UsageError
+from chappe.taxonomy import relevance
 
-__all__ = ["SIDES", "MapCodec", "MapCoder", "check_header", "check_sides", "decode_map", "file_size"]
+__all__ = [
+    "GOALS",
+    "MAP_RECEIVED",
+    "SIDES",
+    "MapCodec",
+    "MapCoder",
+    "check_header",
+    "check_sides",
+    "decode_map",
+    "file_size",
+    "protect_weights",
+]
+
+MAP_RECEIVED = 127
+"""Of `Decoded.received`: the pixel's class arrived, and nothing else."""
+GOALS = ("meaning", "looks")
+"""What the bytes can be shared for: the best judge mIoU, or the best LPIPS, on training frames."""
 
 SIDES = (64, 4096)  # pixels a side that the models take
 
@@ -57,10 +74,34 @@ class MapCodec(Codec):
             self._segment = load_segmenter()
         return self._segment(image)
 
-    def map_share(self, bpp: float, mode: str) -> float:
-        """Share of the file that the map gets at a rate, from the model's table (tuned on training frames)."""
-        table = np.asarray(self.settings["map_share"][mode], dtype=np.float64)
+    def map_share(self, bpp: float, mode: str, goal: str | None = None) -> float:
+        """Share of the file that the map gets at a rate, from the model's table (tuned on training frames).
+
+        `goal`: "meaning" or "looks", see `GOALS`; None is the model's own balance.
+        """
+        shares = self.settings["map_share"]
+        if goal is not None:
+            shares = shares | self.settings.get("goals", {}).get(goal, {})
+        table = np.asarray(shares[mode], dtype=np.float64)
         return float(np.interp(bpp, table[:, 0], table[:, 1]))
+
+    def read_goal(self, values: Mapping) -> str | None:
+        """The `goal` knob of a point. Raises UsageError for one that this model has no table for."""
+        goal, known = values.get("goal"), tuple(self.settings.get("goals", ()))
+        if goal is not None and goal not in known:
+            have = f"it has {', '.join(known)}" if known else "it has none"
+            raise UsageError(f"{self.name} has no goal {goal!r} to share the bytes for; {have}")
+        return goal
+
+    def read_relevance(self, values: Mapping) -> np.ndarray | None:
+        """The `relevance` knob of a point: (classes,) in [0, 1]; None where it is neutral. Raises UsageError."""
+        profile = values.get("relevance")
+        if profile is None:
+            return None
+        if not isinstance(profile, (str, Mapping)):
+            raise UsageError(f'relevance={profile!r} is not a profile: write "person=1,sign=1,sky=0", for one')
+        weights = relevance(profile, self.taxonomy)
+        return None if (weights == 1).all() else weights
 
     @abstractmethod
     def _rate(self, pixels: int, bpp: float | None, point: OperatingPoint | str | None):
@@ -101,6 +142,13 @@ def decode_map(by_type: dict[int, bytes], shape: tuple[int, int], classes: int, 
     if SectionType.MAP_NEAR in by_type:
         return labelmap_near.decode_near(by_type[SectionType.MAP_NEAR], shape, classes)
     return None
+
+
+def protect_weights(protect: Sequence[float] | None, weights: np.ndarray, classes: int) -> list[float]:
+    """The near-lossless map's weights, raised for relevant classes and lowered for others; as they are for all 1."""
+    factor = 1 + 3 * weights[:classes]
+    base = np.ones(classes) if protect is None else np.asarray(protect, float)
+    return (base * factor / factor.mean()).tolist()
 
 
 def file_size(height: int, width: int, sections: Sequence[Section]) -> int:

@@ -10,7 +10,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["adaptive_weight", "meaning_loss", "relevant_picture", "weighted_cross_entropy", "weighted_pixel_loss"]
+__all__ = [
+    "adaptive_weight",
+    "meaning_loss",
+    "perceptual_loss",
+    "relevant_picture",
+    "spectrum_loss",
+    "weighted_cross_entropy",
+    "weighted_pixel_loss",
+]
+
+_WINDOW = 16  # pixels a side of the pieces that `spectrum_loss` compares
+_LUMA_CHROMA = ((0.299, 0.587, 0.114), (0.5, -0.419, -0.081), (-0.169, -0.331, 0.5))
 
 
 def weighted_pixel_loss(fake: Tensor, real: Tensor, labels: Tensor, weights: Tensor, kind: str) -> Tensor:
@@ -48,8 +59,8 @@ def meaning_loss(
     """Cross-entropy of what a frozen segmenter reads in the decoded picture, void left out.
 
     fake (N, 3, H, W) in [-1, 1]; labels (N, H, W); segment: pictures -> logits (N, C, H, W); weights (C,).
-    The picture is moved by up to 7 pixels, made brighter or darker and noisy first, so that the generator has to draw
-    the class for any reader rather than a pattern for this one.
+    The picture is moved by up to 7 pixels, shrunk to 70 to 100 % of its sides, made brighter or darker and noisy first,
+    so that the generator has to draw the class for any reader rather than a pattern for this one.
     """
     void, (height, width) = len(weights), fake.shape[2:]
     gain, lift = rng.uniform(0.9, 1.1), rng.uniform(-0.06, 0.06)
@@ -57,4 +68,42 @@ def meaning_loss(
     dy, dx = (int(d) for d in rng.integers(0, 8, 2))
     shifted = F.pad(fake * gain + lift + noise, (dx, 0, dy, 0), mode="replicate")[..., :height, :width]
     target = F.pad(labels, (dx, 0, dy, 0), value=void)[..., :height, :width]
+    size = [max(1, round(side * rng.uniform(0.7, 1.0) / 16)) * 16 for side in (height, width)]
+    shifted = F.interpolate(shifted, size, mode="bilinear", align_corners=False, antialias=True)
+    target = F.interpolate(target[:, None].float(), size, mode="nearest-exact")[:, 0].long()
     return F.cross_entropy(segment(shifted), target, weight=weights, ignore_index=void)
+
+
+def perceptual_loss(fake: Tensor, real: Tensor, distance: Callable, share: float, rng: np.random.Generator) -> Tensor:
+    """Mean of `distance` (pictures, pictures) -> (N,) over a random crop of `share` of the width, or, every other
+    time, over a crop of half its sides enlarged twice.
+
+    SqueezeNet halves a picture in its first layer and again in its second: it hardly sees stripes four pixels apart,
+    and a generator trained with it at one scale alone covers everything with them.
+    """
+    height, width = fake.shape[2:]
+    twice = bool(rng.random() < 0.5)
+    rows, columns = (height // 2, int(width * share) // 2) if twice else (height, int(width * share))
+    top, left = int(rng.integers(0, height - rows + 1)), int(rng.integers(0, width - columns + 1))
+    pair = [t[..., top : top + rows, left : left + columns] for t in (fake, real)]
+    if twice:
+        pair = [F.interpolate(t, scale_factor=2, mode="bilinear", align_corners=False) for t in pair]
+    return distance(*pair).mean()
+
+
+def spectrum_loss(fake: Tensor, real: Tensor, rng: np.random.Generator, floor: float = 0.002) -> Tensor:
+    """Mean |ln (A + floor) - ln (A' + floor)| of the amplitudes of 16 x 16 pieces, Hann window, in luma and chroma.
+
+    fake, real (N, 3, H, W) in [-1, 1], H, W >= 31; pieces every 16 pixels from a random corner. Blind to where in a
+    piece something lies: it asks for texture of the right strength at every frequency; a pixel loss asks for blur.
+    """
+    top, left = (int(k) for k in rng.integers(0, _WINDOW, 2))
+    basis = fake.new_tensor(_LUMA_CHROMA)
+    hann = torch.hann_window(_WINDOW, periodic=False, device=fake.device)
+    window = torch.outer(hann, hann)
+    logs = []
+    for picture in (fake, real):
+        planes = torch.einsum("kc,nchw->nkhw", basis, picture[..., top:, left:])
+        pieces = planes.unfold(2, _WINDOW, _WINDOW).unfold(3, _WINDOW, _WINDOW) * window
+        logs.append(((torch.fft.rfft2(pieces).abs() / window.sum()) + floor).log())
+    return (logs[0] - logs[1]).abs().mean()

@@ -9,23 +9,35 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from chappe.bitstream import container
 from chappe.bitstream.container import Section, SectionType
 from chappe.codec import Decoded, OperatingPoint, describe
 from chappe.errors import InputError, RateError, StreamError, UsageError
-from chappe.nn.tiling import CELL, pad_to_cells, tiles
-from chappe.systems.mapstream import MapCodec, MapCoder, check_header, decode_map, file_size
-from chappe.systems.spic.coarse import FACTOR, decode_coarse, encode_coarse, shrink
-from chappe.systems.spic.onepass import OnePass
+from chappe.nn.tiling import CELL, pad_to_cells
+from chappe.systems.mapstream import (
+    MAP_RECEIVED,
+    MapCodec,
+    MapCoder,
+    check_header,
+    decode_map,
+    file_size,
+    protect_weights,
+)
+from chappe.systems.spic.coarse import FACTOR, decode_coarse, encode_coarse, imagine, shrink, smooth
+from chappe.systems.spic.restore import Restorer
 
-__all__ = ["OnePassCodec", "load_folder", "load_onepass"]
+if TYPE_CHECKING:
+    from chappe.backends import Backend
+    from chappe.systems.spic.config import OnePassConfig
 
-WEIGHTS = Path(__file__).parents[2] / "weights" / "spic-onepass-street-v1"
-KNOBS = ("bpp", "map", "map_share", "quality")
+__all__ = ["OnePassCodec", "Sender", "load_folder", "load_onepass"]
+
+WEIGHTS = Path(__file__).parents[2] / "weights"
+KNOBS = ("bpp", "map", "map_share", "quality", "goal", "relevance")
 
 
 @dataclass(frozen=True)
@@ -36,52 +48,48 @@ class _Rate:
     map_mode: str
     map_share: float | None = None
     quality: int | None = None
+    goal: str | None = None
+    relevance: np.ndarray | None = None
 
 
 class OnePassCodec(MapCodec):
     """See `MapCodec`."""
 
-    def __init__(self, name: str, codec_id: int, fingerprint: int, model: OnePass, settings: dict,
+    def __init__(self, name: str, codec_id: int, fingerprint: int, engine: Restorer, settings: dict,
                  segment: Callable | None = None):  # fmt: skip
-        config = model.config
+        config = engine.config
         super().__init__(name, codec_id, fingerprint, settings, config.taxonomy, config.classes + 1, segment)
-        self.model = model.eval().to(memory_format=torch.channels_last)
+        self.engine = engine
 
     def _sections(self, image: np.ndarray, labels: np.ndarray, rate: _Rate) -> list[Section]:
-        return _Encoder(self, image, labels).sections(rate)
+        return Sender(self, image, labels, rate.relevance).sections(rate)
 
     def decode(self, blob: bytes) -> Decoded:
+        labels, coarse, by_type = self._received(blob)
+        picture = self.engine.restore(coarse, pad_to_cells(labels))
+        image = np.ascontiguousarray(picture[: labels.shape[0], : labels.shape[1]])
+        report, _ = describe(blob)
+        if SectionType.COARSE_IMAGE in by_type:
+            return Decoded(image, labels, self.taxonomy, report)
+        received = np.full(labels.shape, MAP_RECEIVED, np.uint8)
+        return Decoded(image, labels, self.taxonomy, report, received, "no coarse picture: all colours are inferred")
+
+    def _received(self, blob: bytes) -> tuple[np.ndarray, np.ndarray, dict[int, bytes]]:
+        """Labels (H, W), the coarse picture of the padded sides, and the payload of each section, of a whole file."""
         header, sections = container.read(blob)
         check_header(self, self.fingerprint, header)
         by_type = {section.type: section.payload for section in sections}
-        if SectionType.COARSE_IMAGE not in by_type:
+        dropped = SectionType.COARSE_IMAGE not in by_type
+        if dropped and "colours" not in self.settings:
             raise StreamError("the file has no coarse_image section; it is not a whole file of this model")
         shape = (header.height, header.width)
         labels = decode_map(by_type, shape, self.classes, self.taxonomy)
         if labels is None:
             raise StreamError("the file has no label-map section; it is not a whole file of this model")
         small = [-(-side // CELL) * CELL // FACTOR for side in shape]
-        coarse = decode_coarse(by_type[SectionType.COARSE_IMAGE], *small)
-        picture = self.restore(coarse, pad_to_cells(labels))
-        image = np.ascontiguousarray(picture[: shape[0], : shape[1]])
-        report, _ = describe(blob)
-        return Decoded(image, labels, self.taxonomy, report)
-
-    @torch.inference_mode()
-    def restore(self, coarse: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """Coarse picture (H/4, W/4, 3) uint8 and labels (H, W), H and W multiples of 16 -> picture (H, W, 3) uint8."""
-        height, width = labels.shape
-        out = np.empty((height, width, 3), np.uint8)
-        step = CELL // FACTOR
-        for outer, inner, core in tiles(height // CELL, width // CELL):
-            part = coarse[tuple(slice(s.start * step, s.stop * step) for s in outer)]
-            x = torch.from_numpy(part.copy()).permute(2, 0, 1)[None].float().div_(127.5).sub_(1.0)
-            y = labels[tuple(slice(s.start * CELL, s.stop * CELL) for s in outer)].astype(np.int64)
-            picture = self.model(x.contiguous(memory_format=torch.channels_last), torch.from_numpy(y)[None])
-            pixels = picture[0].clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8).permute(1, 2, 0).numpy()
-            kept = pixels[tuple(slice(s.start * CELL, s.stop * CELL) for s in inner)]
-            out[tuple(slice(s.start * CELL, s.stop * CELL) for s in core)] = kept
-        return out
+        if dropped:  # every class in the colour it has on training frames
+            return labels, imagine(pad_to_cells(labels), self.settings["colours"]), by_type
+        return labels, decode_coarse(by_type[SectionType.COARSE_IMAGE], *small), by_type
 
     def _rate(self, pixels: int, bpp: float | None, point: OperatingPoint | str | None) -> _Rate:
         mode = self.settings["map"]
@@ -102,17 +110,26 @@ class OnePassCodec(MapCodec):
             quality = int(values["quality"])
             if not 0 <= quality <= 100:
                 raise UsageError(f"quality={values['quality']} is not a quality of the coarse picture, 0 to 100")
-            return _Rate(total if "bpp" in values else None, mode, share, quality)
-        return _Rate(total, mode, share)
+            total = total if "bpp" in values else None
+        else:
+            quality = None
+        return _Rate(total, mode, share, quality, self.read_goal(values), self.read_relevance(values))
 
 
-class _Encoder:
-    """One picture on its way into a file; every quality of the coarse picture is coded at most once."""
+class Sender:
+    """One picture on its way into a file; every quality of the coarse picture is coded at most once.
 
-    def __init__(self, codec: OnePassCodec, image: np.ndarray, labels: np.ndarray):
+    `relevance` (classes,) in [0, 1]: what matters less is smoothed before it is coded, and its map simplified sooner.
+    """
+
+    def __init__(self, codec: OnePassCodec, image: np.ndarray, labels: np.ndarray, relevance: np.ndarray | None = None):
         self.codec, self.shape = codec, labels.shape
-        self.map = MapCoder(labels, codec.classes, codec.taxonomy, codec.settings.get("protect"))
+        protect = codec.settings.get("protect")
         self.small = shrink(pad_to_cells(image))
+        if relevance is not None:
+            protect = protect_weights(protect, relevance, codec.classes)
+            self.small = smooth(self.small, relevance[pad_to_cells(labels)])
+        self.map = MapCoder(labels, codec.classes, codec.taxonomy, protect)
         self._coded: dict[int, Section] = {}
 
     def sections(self, rate: _Rate) -> list[Section]:
@@ -133,11 +150,11 @@ class _Encoder:
     def _fit(self, rate: _Rate) -> list[Section]:
         """Map first within its share, then the best coarse picture that fits; what it cannot use goes to the map."""
         target, pixels = rate.total, self.shape[0] * self.shape[1]
-        share = rate.map_share or self.codec.map_share(target * 8 / pixels, rate.map_mode)
+        share = rate.map_share or self.codec.map_share(target * 8 / pixels, rate.map_mode, rate.goal)
         tried: list[tuple[float, list[Section]]] = []
 
         def attempt(first: Section) -> float:
-            sections = [first, self._fill(target - file_size(*self.shape, [first]))]
+            sections = [first, self.fill(target - file_size(*self.shape, [first]))]
             tried.append((file_size(*self.shape, sections) - target, sections))
             return tried[-1][0]
 
@@ -164,7 +181,7 @@ class _Encoder:
             )
         return sections
 
-    def _fill(self, room: float) -> Section:
+    def fill(self, room: float) -> Section:
         """The section of highest quality whose framed size stays within `room` bytes, or the next where that is nearer.
 
         Sizes grow nearly exponentially with quality, so the bracket is narrowed by interpolating their logarithms.
@@ -191,22 +208,42 @@ class _Encoder:
         return self.coarse(low)
 
 
-def load_onepass() -> OnePassCodec:
-    """The bundled `spic-onepass-street` model, version 1."""
-    return load_folder(WEIGHTS, "spic-onepass-street", 2)
+def load_onepass(backend: Backend | None = None) -> OnePassCodec:
+    """The bundled `spic-onepass-street` model, version 2."""
+    return load_folder(WEIGHTS / "spic-onepass-street-v2", "spic-onepass-street", 5, backend)
 
 
-def load_folder(folder: Path, name: str, codec_id: int) -> OnePassCodec:
-    """A model folder as `chappe train onepass` writes it. Raises InputError where it is incomplete."""
+def load_onepass_v1(backend: Backend | None = None) -> OnePassCodec:
+    """Version 1, for the files it wrote."""
+    return load_folder(WEIGHTS / "spic-onepass-street-v1", "spic-onepass-street-v1", 2, backend)
+
+
+def load_folder(folder: Path, name: str, codec_id: int, backend: Backend | None = None) -> OnePassCodec:
+    """A model folder as `chappe train onepass` writes it. Raises InputError where it is incomplete.
+
+    Without a `backend` torch runs the network.
+    """
+    from chappe.modelfolder import fingerprint, read_meta
     from chappe.systems.spic.config import OnePassConfig
-    from chappe.training.export import fingerprint, load_model
 
-    state, meta = load_model(folder)
+    meta, weights = read_meta(folder), fingerprint(folder)
     config = OnePassConfig.from_dict({k: v for k, v in meta["config"].items() if k != "kind"})
-    model = OnePass(config)
-    missing, unexpected = model.load_state_dict(state, strict=False)
+    if backend is None:
+        engine, segment = _torch_engine(folder, config), None
+    else:
+        engine, segment = Restorer(config, backend.networks(name, weights)), backend.segment
+    return OnePassCodec(name, codec_id, weights, engine, meta["codec"], segment)
+
+
+def _torch_engine(folder: Path, config: OnePassConfig) -> Restorer:
+    from chappe.systems.spic.engine import Engine
+    from chappe.systems.spic.onepass import OnePass, version_1_keys
+    from chappe.training.export import load_model
+
+    model, state = OnePass(config), load_model(folder)[0]
+    missing, unexpected = model.load_state_dict(state if config.full else version_1_keys(state), strict=False)
     if missing or unexpected:
         raise InputError(
             f"{folder}: the weights do not fit config.json (missing {missing[:3]}, unexpected {unexpected[:3]})"
         )
-    return OnePassCodec(name, codec_id, fingerprint(folder), model, meta["codec"])
+    return Engine(model)

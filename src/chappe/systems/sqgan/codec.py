@@ -9,22 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
 from chappe.bitstream import container, tokens
 from chappe.bitstream.container import Header, Section, SectionType
 from chappe.codec import Decoded, OperatingPoint, describe
-from chappe.errors import InputError, RateError, StreamError, UsageError
+from chappe.errors import RateError, StreamError, UsageError
 from chappe.nn.tiling import CELL, pad_to_cells
 from chappe.systems.mapstream import MapCodec, MapCoder, check_header, decode_map, file_size
-from chappe.systems.sqgan.engine import Analysis, Engine
+from chappe.systems.rate import split_bytes
+from chappe.systems.sqgan.analysis import Analysis, TiledEngine
 
-__all__ = ["SQGANCodec", "load_folder", "load_street"]
-
-WEIGHTS = Path(__file__).parents[2] / "weights"
-KNOBS = ("map", "m_s", "m_x", "map_share")
+__all__ = ["SQGANCodec"]
 
 
 @dataclass(frozen=True)
@@ -41,9 +38,11 @@ class _Rate:
 class SQGANCodec(MapCodec):
     """See `MapCodec`. `priors` are the index statistics that the token coder starts from, by stream."""
 
-    def __init__(self, name: str, codec_id: int, fingerprint: int, engine: Engine, settings: dict,
+    knobs: tuple[str, ...] = ("map", "m_s", "m_x", "map_share", "bpp")
+
+    def __init__(self, name: str, codec_id: int, fingerprint: int, engine: TiledEngine, settings: dict,
                  priors: dict[str, np.ndarray], segment: Callable | None = None):  # fmt: skip
-        config = engine.model.config
+        config = engine.config
         super().__init__(name, codec_id, fingerprint, settings, config.taxonomy, config.map_channels, segment)
         self.engine, self.priors = engine, priors
         self.levels = {"map": config.map.codes, "image": config.image.codes}
@@ -86,11 +85,14 @@ class SQGANCodec(MapCodec):
         if labels is not None:
             return labels, None
         if SectionType.MAP_TOKENS in by_type:
-            data = by_type[SectionType.MAP_TOKENS]
-            mask, indices = tokens.decode_grid(data, grid, self.levels["map"], self.priors.get("map"))
+            mask, indices = self._read_map_tokens(by_type[SectionType.MAP_TOKENS], grid)
             labels = self.engine.restore_map(mask, indices)[: shape[0], : shape[1]]
             return np.ascontiguousarray(labels), int(mask.sum())
         raise StreamError("the file has no label-map section; it is not a whole file of this model")
+
+    def _read_map_tokens(self, data: bytes, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        """Mask (h, w) and indices of the map's tokens."""
+        return tokens.decode_grid(data, shape, self.levels["map"], self.priors.get("map"))
 
     def _nominal(self, mask: np.ndarray, map_cells: int) -> float:
         """SQ-GAN eq. (2) at the fractions this file uses: K (1 + m log2 J) bits a stream over the pixels of K cells."""
@@ -103,11 +105,9 @@ class SQGANCodec(MapCodec):
         mode = self.settings["map"]
         if point is not None:
             values = dict(self.find_point(point).settings)
-            unknown = set(values) - {*KNOBS, "bpp"}
+            unknown = set(values) - set(self.knobs)
             if unknown:
-                raise UsageError(
-                    f"{self.name} has no setting {sorted(unknown)[0]!r}; it has {', '.join((*KNOBS, 'bpp'))}"
-                )
+                raise UsageError(f"{self.name} has no setting {sorted(unknown)[0]!r}; it has {', '.join(self.knobs)}")
             mode = values.get("map", mode)
             if mode not in ("tokens", "near", "lossless"):
                 raise UsageError(f"map={mode!r} is not a way to send the map; use tokens, near or lossless")
@@ -145,27 +145,14 @@ class _Encoder:
         target = rate.total
         bpp = target * 8 / self.pixels
         share = rate.map_share or self.codec.map_share(bpp, rate.map_mode)
-        tried: list[tuple[float, list[Section]]] = []
 
-        def attempt(first: Section) -> float:
+        def attempt(budget: int | None) -> tuple[int, list[Section]]:
+            first = self.map.lossless if budget is None else self._map_section(rate.map_mode, max_bytes=budget)
             sections = [first, self._fill(target - self._size([first]))]
-            tried.append((self._size(sections) - target, sections))
-            return tried[-1][0]
+            return self._size(sections), sections
 
-        budget = share * target
-        for _ in range(4):
-            gap = attempt(self._map_section(rate.map_mode, max_bytes=int(budget)))
-            grown = budget - gap * 1.05  # too long: the map gives way; too short: it takes the rest
-            if abs(gap) <= 0.02 * target or grown < 8 or int(grown) == int(budget):
-                break
-            budget = grown
-        if (
-            gap < -0.02 * target and rate.map_mode == "near"
-        ):  # between the finest near-lossless map and the lossless one
-            attempt(self.map.lossless)
-        elif gap > 0.05 * target and rate.map_mode == "near":
-            attempt(self._map_section("near", max_bytes=0))
-        gap, sections = min(tried, key=lambda item: abs(item[0]))
+        ladder = rate.map_mode == "near"
+        gap, sections = split_bytes(target, share * target, attempt, rounds=4, ladder=ladder)
         if abs(gap) > 0.05 * target:
             low, high = self._range(rate.map_mode)
             height, width = self.labels.shape
@@ -233,39 +220,3 @@ def _largest(size_of: Callable[[int], int], most: int, room: float) -> int:
         else:
             high, size_high = middle, size
     return low
-
-
-def load_street() -> SQGANCodec:
-    """The bundled `sqgan-street` model, version 2."""
-    return load_folder(WEIGHTS / "sqgan-street-v2", "sqgan-street", 3)
-
-
-def load_street_v1() -> SQGANCodec:
-    """Version 1, for the files it wrote."""
-    return load_folder(WEIGHTS / "sqgan-street-v1", "sqgan-street-v1", 1)
-
-
-def load_folder(folder: Path, name: str, codec_id: int) -> SQGANCodec:
-    """A model folder as `chappe train sqgan` writes it. Raises InputError where it is incomplete.
-
-    `map_from` in its configuration names a folder beside it whose map pipeline it shares, with its fingerprint.
-    """
-    from chappe.systems.sqgan.config import SQGANConfig
-    from chappe.systems.sqgan.model import SQGAN
-    from chappe.training.export import TRAINING_ONLY, fingerprint, load_model
-
-    state, meta = load_model(folder)
-    config = SQGANConfig.from_dict({k: v for k, v in meta["config"].items() if k not in ("kind", "map_from")})
-    if shared := meta["config"].get("map_from"):
-        home = folder.parent / shared["folder"]
-        if fingerprint(home) != shared["fingerprint"]:
-            raise InputError(f"{home}: is not the model whose map pipeline {folder.name} shares: install both again")
-        state |= {k: v for k, v in load_model(home)[0].items() if k.startswith(("map.", "prior.map"))}
-    priors = {which: state.pop(f"prior.{which}").numpy() for which in ("map", "image") if f"prior.{which}" in state}
-    model = SQGAN(config)
-    missing, unexpected = model.load_state_dict(state, strict=False)
-    if unexpected or any(not key.endswith(TRAINING_ONLY) for key in missing):
-        raise InputError(
-            f"{folder}: the weights do not fit config.json (missing {missing[:3]}, unexpected {unexpected[:3]})"
-        )
-    return SQGANCodec(name, codec_id, fingerprint(folder), Engine(model), meta["codec"], priors)

@@ -33,6 +33,8 @@ class StreamConfig:
     stem_kernel: int = 3
     head_kernel: int = 3
     coarse: int = 0  # colours per side a latent cell predicts in a straight line, added (bilinear) to what D_x draws
+    fine: tuple[int, ...] = ()  # widths at 1/2 and full size and noise channels of a `FineHead`; (): a pixel shuffle
+    residual: int = 0  # codes of a second quantiser for what the first leaves; 0: none
     upsample_narrows: bool = False  # the decoder's width falls at the upsampling (cheap) or in the block after it
 
     def __post_init__(self):
@@ -87,7 +89,8 @@ _STREET_MAP = StreamConfig(
 )  # fmt: skip
 _STREET_IMAGE = StreamConfig(
     patch=4, encoder=(48, 80, 112), decoder=(48, 96, 128), encoder_blocks=1, decoder_blocks=2, encoder_mid=False,
-    decoder_mid=False, latent=112, code_dim=6, adm_blocks=2, adm_width=112, coarse=4, upsample_narrows=True,
+    decoder_mid=False, latent=112, code_dim=6, adm_blocks=2, adm_width=112, coarse=4, fine=(24, 12, 2), residual=1024,
+    upsample_narrows=True,
 )  # fmt: skip
 
 PRESETS: dict[str, SQGANConfig] = {
@@ -117,7 +120,7 @@ CODEC_DEFAULTS: dict = {
         "high": {"bpp": 0.04},
         "paper-low": {"map": "tokens", "m_s": 0.4, "m_x": 0.4},
         "paper-high": {"map": "tokens", "m_s": 1.0, "m_x": 1.0},
-        "max": {"map": "lossless", "m_x": 1.0},
+        "max": {"map": "lossless", "m_x": 1.0, "m_f": 1.0},
     },
 }
 

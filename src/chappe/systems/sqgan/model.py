@@ -11,6 +11,7 @@ from chappe.nn.blocks import Attention, Downsample, GroupNorm, ResBlock, Upsampl
 from chappe.nn.condition import Condition, one_hot
 from chappe.nn.demasking import Demask
 from chappe.nn.masking import ScoreNet, select
+from chappe.nn.texture import FineHead
 from chappe.nn.vq import VectorQuantizer
 from chappe.systems.sqgan.config import SQGANConfig, StreamConfig
 
@@ -104,9 +105,11 @@ class Decoder(nn.Module):
                 if level == 0:
                     layers.append(Attention(width, shape.heads))
         self.layers = nn.ModuleList(layers)
-        self.norm = GroupNorm(width)
-        self.head = nn.Conv2d(width, channels * shape.patch**2, shape.head_kernel, padding=shape.head_kernel // 2)
-        self.unfold = nn.PixelShuffle(shape.patch)
+        self.fine = FineHead(width, spade["classes"], *shape.fine) if shape.fine else None
+        if self.fine is None:
+            self.norm = GroupNorm(width)
+            self.head = nn.Conv2d(width, channels * shape.patch**2, shape.head_kernel, padding=shape.head_kernel // 2)
+            self.unfold = nn.PixelShuffle(shape.patch)
         # Not in the paper: without it the tokens of a small model learn colours only after many thousand steps.
         self.coarse = nn.Conv2d(shape.adm_width, channels * shape.coarse**2, 1) if shape.coarse else None
         if self.coarse is not None:
@@ -118,7 +121,7 @@ class Decoder(nn.Module):
         h = self.stem(z)
         for layer in self.layers:
             h = layer(h, condition) if isinstance(layer, ResBlock) else layer(h)
-        y = self.unfold(self.head(F.silu(self.norm(h))))
+        y = self.fine(h, condition) if self.fine is not None else self.unfold(self.head(F.silu(self.norm(h))))
         if self.coarse is None:
             return y
         colours = self.cell_colours(self.coarse(z))
@@ -127,7 +130,7 @@ class Decoder(nn.Module):
     @property
     def last_weight(self) -> Tensor:
         """Where taming's adaptive GAN weight compares gradients."""
-        return self.head.weight
+        return self.head.weight if self.fine is None else self.fine.out.weight
 
 
 class Stream(nn.Module):
@@ -148,6 +151,7 @@ class Stream(nn.Module):
         self.project = nn.Conv2d(shape.latent, shape.code_dim, 1, bias=False)
         nn.init.orthogonal_(self.project.weight)  # tokens start with unit variance in every dimension
         self.quantizer = VectorQuantizer(shape.codes, shape.code_dim, update=config.codebook_update)
+        self.residual = VectorQuantizer(shape.residual, shape.code_dim) if shape.residual else None
         self.adm = Demask(shape.code_dim, shape.adm_width, shape.adm_blocks, heads=shape.heads)
         self.decoder = Decoder(channels, shape, spade if image else None)
 
@@ -155,7 +159,7 @@ class Stream(nn.Module):
         """Latent normalised over channels (N, latent, h, w), and its relevance scores (N, 1, h, w)."""
         z = self.encoder(x, condition)
         scores = self.samm(z, condition)
-        normed = F.layer_norm(z.permute(0, 2, 3, 1), (z.shape[1],)).permute(0, 3, 1, 2)
+        normed = F.layer_norm(z.permute(0, 2, 3, 1), (self.shape.latent,)).permute(0, 3, 1, 2)
         return normed, scores
 
     def tokens(self, x: Tensor, condition: Condition, fraction: Tensor) -> Tokens:
@@ -166,12 +170,28 @@ class Stream(nn.Module):
         q = self.quantizer(self.project(normed * scores), mask)
         return Tokens(mask, q.indices, q.codes, scores, q.loss, q.perplexity)
 
+    def symbols(self, x: Tensor, condition: Condition) -> tuple[Tensor, Tensor, Tensor | None]:
+        """All candidates of the sender: scores (N, 1, h, w), indices and finer indices (N, h, w) int64."""
+        normed, scores = self.scored(x, condition)
+        tokens = self.project(normed * scores).permute(0, 2, 3, 1)
+        flat = tokens.reshape(-1, tokens.shape[-1])
+        indices = self.quantizer.search(flat)
+        finer = None
+        if self.residual is not None:
+            finer = self.residual.search(flat - self.quantizer.codebook.detach()[indices]).reshape(tokens.shape[:3])
+        return scores, indices.reshape(tokens.shape[:3]), finer
+
     def reconstruct(self, codes: Tensor, mask: Tensor, condition: Condition | None) -> Tensor:
         return self.decoder(self.adm(codes, mask), condition)
 
-    def from_indices(self, indices: Tensor, mask: Tensor, condition: Condition | None) -> Tensor:
-        """What the receiver does: indices (N, h, w), mask (N, 1, h, w) -> output."""
-        return self.reconstruct(self.quantizer.lookup(indices), mask, condition)
+    def from_indices(
+        self, indices: Tensor, mask: Tensor, condition: Condition | None, finer: Tensor | None = None
+    ) -> Tensor:
+        """What the receiver does: indices (N, h, w), mask (N, 1, h, w), finer indices (-1: not sent) -> output."""
+        codes = self.quantizer.lookup(indices)
+        if finer is not None:
+            codes = codes + self.residual.lookup(finer.clamp(min=0)) * (finer >= 0).unsqueeze(1)
+        return self.reconstruct(codes, mask, condition)
 
     def forward(self, x: Tensor, sender: Condition, fraction: Tensor, receiver: Condition | None) -> Output:
         tokens = self.tokens(x, sender, fraction)

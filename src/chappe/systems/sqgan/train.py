@@ -1,4 +1,5 @@
-"""SQ-GAN's three training stages: G_s, G_x on true maps, G_x on received maps with a frozen G_s (SQ-GAN IV)."""
+"""SQ-GAN's three training stages: G_s, G_x on true maps, G_x on received maps with a frozen G_s (SQ-GAN IV); then the
+receiver's own (`receiver.py`)."""
 
 from __future__ import annotations
 
@@ -17,6 +18,7 @@ from chappe.nn.discriminator import PatchDiscriminator, hinge_discriminator, hin
 from chappe.segment.train import class_weights
 from chappe.systems.sqgan.config import CODEC_DEFAULTS, SQGANConfig, preset
 from chappe.systems.sqgan.model import SQGAN
+from chappe.systems.sqgan.receiver import ReceiverConfig, ReceiverTask, residual_codebook
 from chappe.training import losses
 from chappe.training.frames import Frames
 from chappe.training.loop import LoopConfig, average_gradients, ema_state, train
@@ -24,7 +26,7 @@ from chappe.training.street import StreetBatches, load_perceptual, load_teacher,
 
 __all__ = ["STAGES", "SQGANTask", "TrainConfig", "export", "main", "stage_config"]
 
-STAGES = ("map", "image", "finetune")
+STAGES = ("map", "image", "finetune", "receiver")
 
 # The street recipe: what a small picture loses first weighs most. Trees were drawn as walls until the last stage got
 # the segmenter's reading of the picture as a loss: with it 59 picture mIoU on 12 training frames, without it 46; more
@@ -79,9 +81,9 @@ class TrainConfig:
 
 
 def stage_config(name: str, stage: str) -> TrainConfig:
-    """The recipe of a preset (`paper` or `street`) for one stage."""
-    if stage not in STAGES:
-        raise UsageError(f"unknown stage {stage!r}; the stages are {', '.join(STAGES)}")
+    """The recipe of a preset (`paper` or `street`) for one of the paper's stages."""
+    if stage not in STAGES[:3]:
+        raise UsageError(f"unknown stage {stage!r}; the paper's stages are {', '.join(STAGES[:3])}")
     if name == "paper":
         shared = TrainConfig(stage)
         return replace(shared, gan_weight=0.75, gan_limit=1.0) if stage == "map" else replace(shared, vq_weight=0.15)
@@ -242,7 +244,7 @@ class SQGANTask:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """`chappe train sqgan --data DIR --out DIR`: the three stages in turn, then the weights in OUT/weights."""
+    """`chappe train sqgan --data DIR --out DIR`: the stages in turn, then the weights in OUT/weights."""
     parser = argparse.ArgumentParser(prog="chappe train sqgan", description=main.__doc__)
     parser.add_argument(
         "--data", required=True, type=Path, help="data set folder (CamVid layout or any other chappe reads)"
@@ -250,7 +252,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", required=True, type=Path, help="folder for checkpoints, logs and the weights")
     parser.add_argument("--preset", default="street", choices=("street", "paper"))
     parser.add_argument("--stage", default="all", choices=(*STAGES, "all"))
-    parser.add_argument("--steps", type=int, nargs=3, default=(3000, 8000, 1500), metavar=("MAP", "IMAGE", "FINETUNE"))
+    parser.add_argument(
+        "--steps", type=int, nargs=4, default=(3000, 8000, 1500, 2000), metavar=tuple(s.upper() for s in STAGES)
+    )
+    parser.add_argument(
+        "--token-prior", action="store_true", help="train the token coder's starting point too (about half an hour)"
+    )
+    parser.add_argument("--start", metavar="MODEL", help="begin with a bundled model's weights, as far as they fit")
     parser.add_argument("--batch", type=int, help="pictures a step (default: the recipe's)")
     parser.add_argument("--size", type=int, nargs=2, metavar=("H", "W"), help="training size (default 256 512)")
     parser.add_argument("--scenes", type=int, default=200, help="procedural scenes to mix in (0: none)")
@@ -271,41 +279,74 @@ def main(argv: list[str] | None = None) -> int:
     frames = load_frames(args.data)
     scenes = load_scenes(args.scenes) if args.scenes else None
     perceptual = None if args.no_lpips else load_perceptual(args.lpips)
-    stages = STAGES if args.stage == "all" else (args.stage,)
+    if args.start:
+        take_over(model, args.start)
+    stages = [stage for stage in STAGES if args.stage in (stage, "all")]
+    if args.preset == "paper" and args.stage == "all":
+        stages.remove("receiver")
     for stage in stages:
-        for done, part in _parents(stage):
+        for done, part in () if args.start else _parents(stage):
             getattr(model, part).load_state_dict(ema_state(args.out / done)["net"])
-        config = stage_config(args.preset, stage)
+        config = ReceiverConfig() if stage == "receiver" else stage_config(args.preset, stage)
         overrides = {"batch": args.batch, "size": tuple(args.size) if args.size else None, "seed": args.seed}
         config = replace(config, **{k: v for k, v in overrides.items() if v is not None})
         segment = load_teacher(model.config.taxonomy) if config.segmented_share or config.meaning_weight else None
         steps = args.steps[STAGES.index(stage)]
-        task = SQGANTask(model, config, frames, scenes=scenes, perceptual=perceptual, segment=segment)
+        make = SQGANTask
+        if stage == "receiver":
+            make = ReceiverTask
+            model.image.residual.codebook.data.copy_(residual_codebook(model, frames))
+        task = make(model, config, frames, scenes=scenes, perceptual=perceptual, segment=segment)
         loop = LoopConfig(args.out / stage, steps, args.seed, minutes=args.minutes)
         ema = train(task, loop)
         if ema is None:  # stopped before its end: the same command goes on from here
             return 0
-        getattr(model, "map" if stage == "map" else "image").load_state_dict(ema["net"])
-    if "finetune" in stages:
-        export(args.out, model, frames, args.preset)
+        if stage == "receiver":
+            model.image.adm.load_state_dict(ema["adm"])
+            model.image.decoder.load_state_dict(ema["decoder"])
+        else:
+            getattr(model, "map" if stage == "map" else "image").load_state_dict(ema["net"])
+    if stages[-1] in ("finetune", "receiver"):
+        export(args.out, model, frames, args.preset, args.token_prior)
     return 0
 
 
-def export(out: Path, model: SQGAN, frames: Frames, name: str) -> None:
-    """Write OUT/weights: float16 generator, index statistics over `frames`, codec settings, recipe of preset `name`."""
+def take_over(model: SQGAN, name: str) -> None:
+    """Copy the weights of the bundled model `name` into `model`, all that have the same names and shapes."""
+    from chappe.codec import load
+
+    own = model.state_dict()
+    found = load(name).engine.model.state_dict()
+    model.load_state_dict(own | {k: v for k, v in found.items() if k in own and own[k].shape == v.shape})
+
+
+def export(out: Path, model: SQGAN, frames: Frames, name: str, token_prior: bool = False) -> None:
+    """Write OUT/weights: float16 generator, index statistics over `frames`, codec settings, recipe of preset `name`.
+
+    `token_prior`: with the starting point of the mixed token code (`tokens.bin`), trained on `frames`.
+    """
+    from chappe.files import atomic_write_bytes
+    from chappe.modelfolder import TOKENS
     from chappe.systems.sqgan.engine import Engine
-    from chappe.systems.sqgan.priors import token_priors
+    from chappe.systems.sqgan.priors import token_priors, train_token_prior
     from chappe.training.export import save_model
 
     state = {k: v.half().float() if v.is_floating_point() else v for k, v in model.state_dict().items()}
     model.load_state_dict(state)  # the statistics must be those of the weights that ship
     priors = token_priors(Engine(model), frames)
     state |= {f"prior.{which}": torch.from_numpy(table) for which, table in priors.items()}
-    recipe = {stage: asdict(stage_config(name, stage)) for stage in STAGES}
+    recipe = {stage: asdict(stage_config(name, stage)) for stage in STAGES[:3]} | {"receiver": asdict(ReceiverConfig())}
     config = {"kind": "sqgan", **model.config.to_dict()}
     save_model(out / "weights", state, config, codec=CODEC_DEFAULTS, recipe=recipe)
+    if token_prior:
+        atomic_write_bytes(out / "weights" / TOKENS, train_token_prior(Engine(model), frames))
 
 
 def _parents(stage: str) -> tuple[tuple[str, str], ...]:
     """Checkpoints a stage starts from: (stage folder, pipeline)."""
-    return {"map": (), "image": (), "finetune": (("map", "map"), ("image", "image"))}[stage]
+    return {
+        "map": (),
+        "image": (),
+        "finetune": (("map", "map"), ("image", "image")),
+        "receiver": (("map", "map"), ("finetune", "image")),
+    }[stage]

@@ -1,0 +1,250 @@
+"""Training of the diffusion receivers: one network for SPIC (map and coarse picture) and GESCO (noisy map alone).
+
+Every batch is made ahead, on other threads, from (seed, step) alone, so that resuming is exact and a GPU does not wait.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from chappe.errors import UsageError
+from chappe.nn.unet import SemanticUNet
+from chappe.systems.diffusion.channel import CONDITIONS, fast_denoise, noise_sigma, plane_sigma
+from chappe.systems.diffusion.config import GESCO_DEFAULTS, PRESETS, SPIC_DEFAULTS, DiffusionConfig, preset
+from chappe.systems.diffusion.process import Diffusion
+from chappe.systems.spic.coarse import decode_coarse, encode_coarse, shrink
+from chappe.training.frames import Frames, to_tensors
+from chappe.training.loop import LoopConfig, average_gradients, train
+from chappe.training.street import StreetBatches, near_map
+
+__all__ = ["DiffusionTask", "TrainConfig", "export", "main", "recipe"]
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """The recipe. Shares are of the pictures of a batch, drawn for each."""
+
+    batch: int = 2
+    lr: float = 3e-4
+    betas: tuple[float, float] = (0.9, 0.999)
+    warmup: int = 200
+    constant: bool = False  # learning rate: published, constant; else cosine to 1/200
+    size: tuple[int, int] = (256, 512)
+    bound_weight: float = 1e-3  # lambda of GESCO eq. (10); its public code: 0
+    null_share: float = 0.1  # null map, for guidance; the semantic diffusion model: 0.2, SPIC's documented recipe: 0
+    coarse_share: float = 0.6  # of the pictures with a coarse picture, where the network may do without
+    noisy_share: float = 2 / 3  # of those without one: maps over a noisy channel; 0 trains GESCO's ablation
+    conditions: tuple[float, ...] = CONDITIONS[:-1]
+    table: str = "formula"
+    power: str = "unit"
+    fds_share: float = 0.5  # of the noisy maps: through the fast denoising block; published: 0
+    quality: tuple[int, int] = (5, 45)  # of the coarse AV1 picture
+    speeds: tuple[int, ...] = (8, 10)
+    near_share: float = 0.7  # maps in cells, as a near-lossless map comes back
+    paste_classes: tuple[str, ...] = ("SignSymbol", "Pedestrian", "Bicyclist")
+    paste_most: int = 8
+    scene_share: float = 0.12
+    precision: str = "fp32"  # or bf16, fp16: autocast; weights and losses stay float32
+    workers: int = 2  # threads that make batches
+    seed: int = 0
+
+    def __post_init__(self):
+        if self.precision not in ("fp32", "bf16", "fp16"):
+            raise UsageError(f"precision={self.precision!r} is none; use fp32, bf16 or fp16")
+
+
+def recipe(name: str) -> TrainConfig:
+    """The training of a preset: the published one for `paper` and `paper-gesco`, else ours."""
+    if not name.startswith("paper"):
+        return TrainConfig()
+    shared = TrainConfig(lr=1e-4, warmup=1, constant=True, fds_share=0.0, paste_most=0, paste_classes=(),
+                         scene_share=0.0, null_share=0.2, precision="fp16")  # fmt: skip
+    return replace(shared, batch=8, coarse_share=1.0) if name == "paper" else replace(shared, batch=4, coarse_share=0.0)
+
+
+@dataclass
+class _Batch:
+    x: Tensor  # (N, 3, H, W) in [-1, 1]
+    planes: Tensor  # (N, C, H, W) as the receiver has them
+    coarse: Tensor | None  # (N, 3, H, W), enlarged; all zero where dropped
+
+
+class DiffusionTask:
+    """See the module."""
+
+    name = "diffusion"
+    ema = ("net",)
+    _SCALE = 1024.0  # of the loss with fp16: fixed, so no state to resume; steps that overflow are skipped
+
+    def __init__(self, model: SemanticUNet, shape: DiffusionConfig, config: TrainConfig, frames: Frames, *,
+                 scenes: Frames | None = None):  # fmt: skip
+        from chappe.taxonomy import get_taxonomy, relevance
+
+        self.model, self.shape, self.config = model, shape, config
+        self.process = Diffusion(shape.steps, shape.beta_start, shape.beta_end, shape.prediction, shape.mix)
+        self.modules = {"net": model}
+        self.optimizers = {"net": torch.optim.AdamW(model.parameters(), config.lr, config.betas, weight_decay=0.0)}
+        classes = get_taxonomy(shape.taxonomy).classes
+        self.batches = StreetBatches(
+            frames, config.batch, shape.classes, config.size, scenes, config.scene_share,
+            paste=tuple(classes.index(c) for c in config.paste_classes),
+            protected=tuple(int(k) for k in np.nonzero(relevance("sqgan-image", shape.taxonomy) >= 0.55)[0])
+            if config.paste_most else (),
+            paste_most=config.paste_most,
+        )  # fmt: skip
+        self.rank, self.device = 0, torch.device("cpu")
+        self._pool = ThreadPoolExecutor(config.workers) if config.workers else None
+        self._ahead: dict[int, Future] = {}
+
+    def prepare(self, accelerator) -> None:
+        self.device, self.rank = accelerator.device, accelerator.process_index
+        self.model.to(self.device)
+        if self.device.type == "cuda":
+            self.model.to(memory_format=torch.channels_last)
+
+    def step(self, step: int, progress: float, rng: np.random.Generator) -> dict[str, float]:
+        cfg, optimizer = self.config, self.optimizers["net"]
+        decay = 1.0 if cfg.constant else 0.5 * (1 + math.cos(math.pi * progress)) + 0.005
+        for group in optimizer.param_groups:
+            group["lr"] = cfg.lr * min(1.0, (step + 1) / cfg.warmup) * decay
+        batch = self._batch(step)
+        x, planes = (a.to(self.device, non_blocking=True) for a in (batch.x, batch.planes))
+        coarse = None if batch.coarse is None else batch.coarse.to(self.device, non_blocking=True)
+        t = torch.from_numpy(rng.integers(0, self.shape.steps, len(x))).to(self.device)
+        noise = torch.randn(x.shape).to(self.device)  # drawn on the CPU: the same on any device
+        noisy = self.process.noised(x, t, noise)
+        self.model.train()
+        with self._autocast():
+            out = self.process.predict(self.model, noisy, t, planes, coarse)
+        loss, figures = self.process.hybrid_loss(out, x, noisy, t, noise, cfg.bound_weight)
+        optimizer.zero_grad(set_to_none=True)
+        scale = self._SCALE if cfg.precision == "fp16" else 1.0
+        (loss * scale).backward()
+        if scale != 1:
+            for parameter in self.model.parameters():
+                if parameter.grad is not None:
+                    parameter.grad.div_(scale)
+        average_gradients(self.model)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        finite = bool(torch.isfinite(norm))
+        if finite:
+            optimizer.step()
+        return {k: float(v) for k, v in figures.items()} | {"skipped": 0.0 if finite else 1.0}
+
+    def _autocast(self):
+        kinds = {"bf16": torch.bfloat16, "fp16": torch.float16}
+        if self.config.precision == "fp32":
+            return nullcontext()
+        return torch.autocast(self.device.type, kinds[self.config.precision])
+
+    def _batch(self, step: int) -> _Batch:
+        """The batch of a step; those of the next ones are begun."""
+        if self._pool is None:
+            return self.make_batch(step)
+        for k in range(step, step + self.config.workers + 1):
+            if k not in self._ahead:
+                self._ahead[k] = self._pool.submit(self.make_batch, k)
+        return self._ahead.pop(step).result()
+
+    def make_batch(self, step: int) -> _Batch:
+        """A function of (seed, step) and of the process's number."""
+        cfg, shape = self.config, self.shape
+        rng = np.random.default_rng([cfg.seed, step, self.rank, 1])
+        images, labels = self.batches.arrays(rng)
+        x, y = to_tensors(images, labels)
+        planes = torch.zeros(len(x), shape.unet.planes, *x.shape[2:])
+        kind = shape.unet.coarse
+        coarse = None if kind == "none" else torch.zeros_like(x)
+        for i in range(len(x)):
+            has = kind == "always" or (kind == "optional" and rng.random() < cfg.coarse_share)
+            if has:
+                quality, speed = int(rng.integers(*cfg.quality)), int(rng.choice(cfg.speeds))
+                small = shrink(images[i])
+                small = decode_coarse(encode_coarse(small, quality, speed), *small.shape[:2])
+                coarse[i] = _enlarge(small)
+            sent = near_map(y[i : i + 1], shape.classes + 1, rng)[0] if rng.random() < cfg.near_share else y[i]
+            if rng.random() >= cfg.null_share:
+                planes[i, : shape.classes] = self._received(sent, not has and rng.random() < cfg.noisy_share, rng)
+        return _Batch(x, planes, coarse)
+
+    def _received(self, labels: Tensor, noisy: bool, rng: np.random.Generator) -> Tensor:
+        """Planes (classes, H, W) of a map (H, W), over a channel of random condition where `noisy`."""
+        from chappe.nn.condition import one_hot
+
+        cfg = self.config
+        planes = one_hot(labels[None], self.shape.classes)[0]
+        there = planes.flatten(1).any(1)
+        if not noisy or not there.any():
+            return planes
+        sent = planes[there].numpy()
+        sigma = noise_sigma(float(rng.choice(cfg.conditions)), cfg.table)
+        sigma = np.float32(plane_sigma(sigma, float(np.square(sent).mean()), cfg.power))
+        heard = sent + sigma * rng.standard_normal(sent.shape, dtype=np.float32)
+        planes[there] = torch.from_numpy(fast_denoise(heard) if rng.random() < cfg.fds_share else heard)
+        return planes
+
+
+def _enlarge(small: np.ndarray) -> Tensor:
+    """(h, w, 3) uint8 -> (3, 4h, 4w) in [-1, 1], as the receiver enlarges it."""
+    x = torch.from_numpy(small.copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
+    return nn.functional.interpolate(x, scale_factor=4, mode="bilinear", align_corners=False)[0]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """`chappe train diffusion --data DIR --out DIR`: a network for SPIC and GESCO, then its weights in OUT/weights."""
+    parser = argparse.ArgumentParser(prog="chappe train diffusion", description=main.__doc__)
+    parser.add_argument("--data", required=True, type=Path, help="data set folder, or a packed file")
+    parser.add_argument("--out", required=True, type=Path, help="folder for the checkpoint, the log and the weights")
+    parser.add_argument("--preset", default="street", choices=sorted(PRESETS))
+    parser.add_argument("--steps", type=int, default=20000)
+    parser.add_argument("--batch", type=int, help="pictures a step (default: the recipe's)")
+    parser.add_argument("--lr", type=float, help="learning rate (default: the recipe's)")
+    parser.add_argument("--size", type=int, nargs=2, metavar=("H", "W"), help="training size (default 256 512)")
+    parser.add_argument("--scenes", type=int, default=200, help="procedural scenes to mix in (0: none)")
+    parser.add_argument("--clean-maps", action="store_true", help="no channel noise in training (GESCO's ablation)")
+    parser.add_argument("--precision", choices=("fp32", "bf16", "fp16"))
+    parser.add_argument("--workers", type=int, help="threads that make batches (default 2)")
+    parser.add_argument("--ema", type=float, default=0.999, help="decay of the averaged weights (published: 0.9999)")
+    parser.add_argument("--minutes", type=float, help="stop, resumably, after this long")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=0, help="torch threads (0: leave as is)")
+    args = parser.parse_args(argv)
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    from chappe.training.corpus import load_frames, load_scenes
+
+    overrides = {
+        "batch": args.batch, "lr": args.lr, "size": tuple(args.size) if args.size else None, "seed": args.seed,
+        "precision": args.precision, "workers": args.workers, "noisy_share": 0.0 if args.clean_maps else None,
+    }  # fmt: skip
+    config = replace(recipe(args.preset), **{k: v for k, v in overrides.items() if v is not None})
+    shape = preset(args.preset)
+    if any(side % shape.unet.multiple for side in config.size):
+        raise UsageError(f"--size {config.size[0]} {config.size[1]}: both should be multiples of {shape.unet.multiple}")
+    torch.manual_seed(args.seed)
+    task = DiffusionTask(
+        SemanticUNet(shape.unet), shape, config, load_frames(args.data),
+        scenes=load_scenes(args.scenes) if args.scenes else None,
+    )  # fmt: skip
+    loop = LoopConfig(args.out, args.steps, args.seed, ema_decay=args.ema, minutes=args.minutes)
+    ema = train(task, loop)
+    if ema is not None:  # None: stopped before its end; the same command goes on from here
+        export(args.out, ema["net"], shape, config)
+    return 0
+
+
+def export(out: Path, state: dict[str, Tensor], shape: DiffusionConfig, config: TrainConfig) -> None:
+    """Write OUT/weights: float16 network, settings of both codecs, recipe."""
+    from chappe.training.export import save_model
+
+    settings = {"spic": SPIC_DEFAULTS, "gesco": GESCO_DEFAULTS}
+    save_model(out / "weights", state, {"kind": "diffusion", **shape.to_dict()}, codec=settings, recipe=asdict(config))
