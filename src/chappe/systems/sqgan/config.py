@@ -110,9 +110,13 @@ CODEC_DEFAULTS: dict = {
     # Cost of a wrong pixel of each class in a near-lossless map: thin and rare classes stay, void may become anything.
     "protect": [1, 1, 2, 1, 1, 1, 2, 1.5, 1.5, 2, 2, 0],
     "map_share": {
-        "near": [[0.01, 0.6], [0.025, 0.5], [0.04, 0.45], [0.08, 0.6]],
+        "near": [[0.015, 0.45], [0.025, 0.55], [0.08, 0.55]],
         "tokens": [[0.01, 0.55], [0.04, 0.5], [0.08, 0.5]],
         "lossless": [[0.0, 0.5]],
+    },
+    "goals": {  # best judge mIoU and best LPIPS on 10 training frames (tools/rate_slopes.py), smoothed: both are flat
+        "meaning": {"near": [[0.015, 0.45], [0.025, 0.6], [0.04, 0.55]]},
+        "looks": {"near": [[0.015, 0.4], [0.025, 0.55], [0.04, 0.65]]},
     },
     "points": {
         "low": {"bpp": 0.015},
