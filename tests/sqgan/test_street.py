@@ -307,3 +307,12 @@ def test_rates_above_all_tokens_are_filled_with_finer_indices(street):
 def test_finer_indices_before_all_tokens_are_refused(street):
     with pytest.raises(UsageError, match="finer indices come last"):
         _encode(street, SMALL, m_x=0.5, m_f=0.5)
+
+
+def test_a_file_in_layers_can_be_cut_to_half_its_rate_and_keeps_tokens():
+    from chappe import load
+
+    codec = load("sqgan-street")
+    blob = codec.encode(SCENE.image, labels=SCENE.labels, point=OperatingPoint("p", {"bpp": 0.04, "layers": 4}))
+    half = packets.truncate(blob, len(blob) / 2)
+    assert 0 < codec.symbols(half).mask.sum() < codec.symbols(blob).mask.sum()

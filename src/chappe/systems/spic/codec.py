@@ -27,6 +27,7 @@ from chappe.systems.mapstream import (
     file_size,
     protect_weights,
 )
+from chappe.systems.rate import split_bytes
 from chappe.systems.spic.coarse import FACTOR, decode_coarse, encode_coarse, imagine, shrink, smooth
 from chappe.systems.spic.restore import Restorer
 
@@ -151,26 +152,14 @@ class Sender:
         """Map first within its share, then the best coarse picture that fits; what it cannot use goes to the map."""
         target, pixels = rate.total, self.shape[0] * self.shape[1]
         share = rate.map_share or self.codec.map_share(target * 8 / pixels, rate.map_mode, rate.goal)
-        tried: list[tuple[float, list[Section]]] = []
+        near = rate.map_mode == "near"
 
-        def attempt(first: Section) -> float:
+        def attempt(budget: int | None) -> tuple[int, list[Section]]:
+            first = self.map.within(budget) if near and budget is not None else self.map.lossless
             sections = [first, self.fill(target - file_size(*self.shape, [first]))]
-            tried.append((file_size(*self.shape, sections) - target, sections))
-            return tried[-1][0]
+            return file_size(*self.shape, sections), sections
 
-        budget = share * target
-        for _ in range(8):
-            near = rate.map_mode == "near"
-            gap = attempt(self.map.within(int(budget)) if near else self.map.lossless)
-            grown = budget - gap * 1.05  # too long: the map gives way; too short: it takes the rest
-            if not near or abs(gap) <= 0.02 * target or grown < 8 or int(grown) == int(budget):
-                break
-            budget = grown
-        if tried[-1][0] < -0.02 * target and rate.map_mode == "near":
-            attempt(self.map.lossless)  # between the finest near-lossless map and the exact one
-        elif tried[-1][0] > 0.05 * target and rate.map_mode == "near":
-            attempt(self.map.within(0))  # the smallest file there is
-        gap, sections = min(tried, key=lambda item: abs(item[0]))
+        gap, sections = split_bytes(target, share * target, attempt, rounds=8 if near else 1, ladder=near)
         if abs(gap) > 0.05 * target:
             low, high = ([self.map.within(0), self.coarse(0)], [self.map.lossless, self.coarse(100)])
             low, high = (file_size(*self.shape, s) * 8 / pixels for s in (low, high))

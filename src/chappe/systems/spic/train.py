@@ -7,126 +7,58 @@ does, and some batches get the segmenter's labels instead of the true ones.
 from __future__ import annotations
 
 import argparse
-import math
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from chappe.segment.train import class_weights
 from chappe.systems.spic.coarse import decode_coarse, encode_coarse, shrink
 from chappe.systems.spic.config import CODEC_DEFAULTS, OnePassConfig
 from chappe.systems.spic.onepass import OnePass
-from chappe.training import losses
 from chappe.training.frames import Frames, to_tensors
-from chappe.training.loop import LoopConfig, average_gradients, train
-from chappe.training.street import StreetBatches, load_perceptual, load_teacher, near_map
+from chappe.training.loop import LoopConfig, train
+from chappe.training.picture import PictureRecipe, PictureTask
+from chappe.training.street import load_perceptual, load_teacher, near_map
 
 __all__ = ["OnePassTask", "TrainConfig", "export", "main"]
 
 
 @dataclass(frozen=True)
-class TrainConfig:
-    """The recipe. `relevance` is a profile `chappe.taxonomy` understands: weights of the l1 loss."""
+class TrainConfig(PictureRecipe):
+    """The street recipe."""
 
-    batch: int = 2
-    lr: float = 5e-4
-    betas: tuple[float, float] = (0.9, 0.99)
-    warmup: int = 100
-    size: tuple[int, int] = (256, 512)
     quality: tuple[int, int] = (5, 45)  # of the coarse AV1 picture, drawn for each
     speeds: tuple[int, ...] = (6, 8, 10)  # of its encoder: the sender's own is too slow to train with
-    pixel_weight: float = 4.0
-    relevance: str = (
-        "Sky=.2,Building=.3,Pole=.6,Road=.3,Pavement=.4,Tree=.35,SignSymbol=1,Fence=.6,Car=.5,Pedestrian=.9,"
-        "Bicyclist=.9,Void=.2"
-    )
-    perceptual_weight: float = 1.5
-    perceptual_crop: float = 0.5  # share of the width each step compares, at a random place
-    spectrum_weight: float = 0.3
-    meaning_weight: float = 0.25  # cross-entropy of the segmenter's reading of the decoded picture
     lost_share: float = 0.05  # share of the batches without coarse picture, and of those without map
-    segmented_share: float = 0.4  # share of the batches whose labels come from the segmenter
-    paste_classes: tuple[str, ...] = ("SignSymbol", "Pedestrian", "Bicyclist")
-    paste_most: int = 8
-    scene_share: float = 0.12
-    seed: int = 0
 
 
-class OnePassTask:
-    """`perceptual`: (fake, real) -> (N,) distances; `segment`: pictures (N, 3, H, W) -> logits (N, C, H, W)."""
+class OnePassTask(PictureTask):
+    """See `PictureTask`."""
 
     name = "spic-onepass"
-    ema = ("net",)
 
-    def __init__(self, model: OnePass, config: TrainConfig, frames: Frames, *, scenes: Frames | None = None,
-                 perceptual: nn.Module | None = None, segment=None):  # fmt: skip
-        from chappe.taxonomy import get_taxonomy, relevance
-
-        self.model, self.config, self.frames = model, config, frames
-        self.perceptual, self.segment = perceptual, segment
-        self.modules = {"net": model}
-        self.optimizers = {"net": torch.optim.Adam(model.parameters(), config.lr, config.betas)}
-        self.void = model.config.classes
-        name = model.config.taxonomy
-        classes = get_taxonomy(name).classes
-        self.weights = torch.tensor(relevance(config.relevance, name), dtype=torch.float32)
-        self.class_weights = class_weights(frames, self.void)
-        self.batches = StreetBatches(
-            frames, config.batch, self.void, config.size, scenes, config.scene_share,
-            paste=tuple(classes.index(c) for c in config.paste_classes),
-            protected=tuple(int(k) for k in np.nonzero(relevance("sqgan-image", name) >= 0.55)[0]),
-            paste_most=config.paste_most,
-        )  # fmt: skip
+    def __init__(self, model: OnePass, config: TrainConfig, frames: Frames, **others):
+        super().__init__(model, {"net": model}, config, frames, **others)
 
     def prepare(self, accelerator) -> None:
-        self.device = accelerator.device
-        for module in (self.model, self.perceptual, self.segment):
-            if isinstance(module, nn.Module):
-                module.to(self.device)
+        super().prepare(accelerator)
         self.model.to(memory_format=torch.channels_last)  # a sixth less time a step on CPUs
-        self.weights, self.class_weights = self.weights.to(self.device), self.class_weights.to(self.device)
 
     def step(self, step: int, progress: float, rng: np.random.Generator) -> dict[str, float]:
-        cfg = self.config
-        rate = cfg.lr * min(1.0, (step + 1) / cfg.warmup) * (0.5 * (1 + math.cos(math.pi * progress)) + 0.005)
-        for group in self.optimizers["net"].param_groups:
-            group["lr"] = rate
         images, labels = self.batches.arrays(rng)
         coarse = self._coarse(images, rng)
         x, y = (t.to(self.device) for t in to_tensors(images, labels))
-        sent = y
-        if self.segment is not None and rng.random() < cfg.segmented_share:
-            with torch.no_grad():
-                sent = self.segment(x).argmax(1)
-        received = near_map(sent, self.void + 1, rng)
+        received = near_map(self.sent_labels(x, y, rng), self.void + 1, rng)
         lost = rng.random()  # a receiver that has only one of the two draws what it can
-        if lost < cfg.lost_share:
+        if lost < self.config.lost_share:
             coarse = torch.zeros_like(coarse)
-        elif lost < 2 * cfg.lost_share:
+        elif lost < 2 * self.config.lost_share:
             received = torch.full_like(received, self.void)
         self.model.train()
         fake = self.model(coarse.contiguous(memory_format=torch.channels_last), received)
-        pixel = losses.weighted_pixel_loss(fake, x, y, self.weights, "l1")
-        loss, figures = cfg.pixel_weight * pixel, {"pixel": pixel}
-        if self.perceptual is not None:
-            figures["lpips"] = losses.perceptual_loss(fake, x, self.perceptual, cfg.perceptual_crop, rng)
-            loss = loss + cfg.perceptual_weight * figures["lpips"]
-        if cfg.spectrum_weight:
-            figures["spectrum"] = losses.spectrum_loss(fake, x, rng)
-            loss = loss + cfg.spectrum_weight * figures["spectrum"]
-        if self.segment is not None and cfg.meaning_weight:
-            figures["meaning"] = losses.meaning_loss(fake, y, self.segment, self.class_weights, rng)
-            loss = loss + cfg.meaning_weight * figures["meaning"]
-        optimizer = self.optimizers["net"]
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        average_gradients(self.model)
-        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        optimizer.step()
-        return {k: float(v.detach()) for k, v in figures.items()}
+        return self.descend(step, progress, fake, x, y, rng)
 
     def _coarse(self, images: list[np.ndarray], rng: np.random.Generator) -> Tensor:
         """What the receiver gets of each picture: (N, 3, H/4, W/4) in [-1, 1]."""

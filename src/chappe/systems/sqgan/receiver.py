@@ -6,125 +6,59 @@ masks steered by random class relevance, tokens and maps lost on the way, and th
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from chappe.nn.masking import select
-from chappe.segment.train import class_weights
 from chappe.systems.sqgan.model import SQGAN
-from chappe.training import losses
 from chappe.training.frames import Frames, to_tensors
-from chappe.training.loop import average_gradients
-from chappe.training.street import StreetBatches, near_map
+from chappe.training.picture import PictureRecipe, PictureTask
+from chappe.training.street import near_map
 
 __all__ = ["ReceiverConfig", "ReceiverTask", "residual_codebook"]
 
 
 @dataclass(frozen=True)
-class ReceiverConfig:
+class ReceiverConfig(PictureRecipe):
     """The street recipe of this stage."""
 
-    batch: int = 2
-    lr: float = 5e-4
-    betas: tuple[float, float] = (0.9, 0.99)
     warmup: int = 50
-    size: tuple[int, int] = (256, 512)
     fraction_mu: float = -1.2  # log-normal masking fraction, one per picture
     fraction_sigma: float = 0.65
     steered_share: float = 0.5  # share of the batches whose masks follow random class relevance
     loss_share: float = 0.4  # share of the batches that lose tokens, up to 60 % of them
     map_lost_share: float = 0.04  # share of the batches without map
     finer_share: float = 0.3  # share of the batches in which part of the tokens come with their finer index
-    segmented_share: float = 0.4  # share of the batches whose labels come from the segmenter
-    relevance: str = (
-        "Sky=.2,Building=.3,Pole=.6,Road=.3,Pavement=.4,Tree=.35,SignSymbol=1,Fence=.6,Car=.5,Pedestrian=.9,"
-        "Bicyclist=.9,Void=.2"
-    )
-    pixel_weight: float = 4.0
-    perceptual_weight: float = 1.5
-    perceptual_crop: float = 0.5
-    spectrum_weight: float = 0.3
-    meaning_weight: float = 0.25
-    paste_classes: tuple[str, ...] = ("SignSymbol", "Pedestrian", "Bicyclist")
-    paste_most: int = 8
-    scene_share: float = 0.12
-    seed: int = 0
 
 
-class ReceiverTask:
-    """See the module. `perceptual`: (fake, real) -> (N,) distances; `segment`: pictures (N, 3, H, W) -> logits."""
+class ReceiverTask(PictureTask):
+    """See the module and `PictureTask`."""
 
     name = "sqgan-receiver"
-    ema = ("adm", "decoder")
 
-    def __init__(self, model: SQGAN, config: ReceiverConfig, frames: Frames, *, scenes: Frames | None = None,
-                 perceptual: nn.Module | None = None, segment=None):  # fmt: skip
-        from chappe.taxonomy import get_taxonomy, relevance
-
-        self.model, self.config = model, config
-        self.perceptual, self.segment = perceptual, segment
+    def __init__(self, model: SQGAN, config: ReceiverConfig, frames: Frames, **others):
         model.requires_grad_(False).eval()
-        self.modules = {"adm": model.image.adm, "decoder": model.image.decoder}
-        self.parts = nn.ModuleList(self.modules.values()).requires_grad_(True)
-        self.optimizers = {"net": torch.optim.Adam(self.parts.parameters(), config.lr, config.betas)}
-        self.void = model.config.classes
-        name = model.config.taxonomy
-        classes = get_taxonomy(name).classes
-        self.weights = torch.tensor(relevance(config.relevance, name), dtype=torch.float32)
-        self.class_weights = class_weights(frames, self.void)
-        self.batches = StreetBatches(
-            frames, config.batch, self.void, config.size, scenes, config.scene_share,
-            paste=tuple(classes.index(c) for c in config.paste_classes),
-            protected=tuple(int(k) for k in np.nonzero(relevance("sqgan-image", name) >= 0.55)[0]),
-            paste_most=config.paste_most,
-        )  # fmt: skip
-
-    def prepare(self, accelerator) -> None:
-        self.device = accelerator.device
-        for module in (self.model, self.perceptual, self.segment):
-            if isinstance(module, nn.Module):
-                module.to(self.device)
-        self.weights, self.class_weights = self.weights.to(self.device), self.class_weights.to(self.device)
+        trained = {"adm": model.image.adm, "decoder": model.image.decoder}
+        super().__init__(model, trained, config, frames, **others)
+        self.trained.requires_grad_(True)
 
     def step(self, step: int, progress: float, rng: np.random.Generator) -> dict[str, float]:
-        cfg, stream = self.config, self.model.image
-        rate = cfg.lr * min(1.0, (step + 1) / cfg.warmup) * (0.5 * (1 + math.cos(math.pi * progress)) + 0.005)
-        for group in self.optimizers["net"].param_groups:
-            group["lr"] = rate
+        stream = self.model.image
         x, y = self.batches.tensors(rng, self.device)
         with torch.no_grad():
-            sent = y
-            if self.segment is not None and rng.random() < cfg.segmented_share:
-                sent = self.segment(x).argmax(1)
+            sent = self.sent_labels(x, y, rng)
             received = near_map(sent, self.void + 1, rng)
-            if rng.random() < cfg.map_lost_share:
+            if rng.random() < self.config.map_lost_share:
                 received = torch.full_like(received, self.void)
             scores, indices, finer = stream.symbols(x, self.model.condition(sent))
             mask, finer = self.arrived(scores, sent, finer, rng)
-        self.parts.train()
+        self.trained.train()
         fake = stream.from_indices(indices, mask, self.model.condition(received), finer)
-        pixel = losses.weighted_pixel_loss(fake, x, y, self.weights, "l1")
-        loss, figures = cfg.pixel_weight * pixel, {"pixel": pixel}
-        if self.perceptual is not None:
-            figures["lpips"] = losses.perceptual_loss(fake, x, self.perceptual, cfg.perceptual_crop, rng)
-            loss = loss + cfg.perceptual_weight * figures["lpips"]
-        figures["spectrum"] = losses.spectrum_loss(fake, x, rng)
-        loss = loss + cfg.spectrum_weight * figures["spectrum"]
-        if self.segment is not None:
-            figures["meaning"] = losses.meaning_loss(fake, y, self.segment, self.class_weights, rng)
-            loss = loss + cfg.meaning_weight * figures["meaning"]
-        optimizer = self.optimizers["net"]
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        average_gradients(self.parts)
-        nn.utils.clip_grad_norm_(self.parts.parameters(), 1.0)
-        optimizer.step()
-        return {k: float(v.detach()) for k, v in figures.items()}
+        return self.descend(step, progress, fake, x, y, rng)
 
     def arrived(
         self, scores: Tensor, labels: Tensor, finer: Tensor | None, rng: np.random.Generator

@@ -81,7 +81,8 @@ class Sender:
             count = max(1, int(request.m_x * self.order.size))
             return self._file(sent, self._balanced(sent, count), self._finer(sent, request.m_f))
         bpp, near = request.total * 8 / self.pixels, request.map_mode == "near"
-        share = request.map_share or self.codec.map_share(bpp, request.map_mode, request.goal)
+        cut = 2 if request.layers > 1 else 1  # a file in layers has the map of half its rate: it is made to be cut
+        share = request.map_share or self.codec.map_share(bpp / cut, request.map_mode, request.goal) / cut
 
         def attempt(budget: int | None) -> tuple[int, list[Section]]:
             sections = self._fill(self._map(budget))
