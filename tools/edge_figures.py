@@ -58,7 +58,7 @@ def a2() -> None:
 
     rng, worst = np.random.default_rng(0), 0.0
     log = lambda low, high: math.exp(rng.uniform(math.log(low), math.log(high)))  # noqa: E731
-    count = 200
+    count = 1000
     for _ in range(count):
         a, k, gain, w, v, top = log(0.05, 3), log(1e-3, 1), log(0.1, 30), log(0.5, 50), log(0.2, 20), log(0.5, 8)
         costs = Costs(*(np.array([x]) for x in (a, k, 1.0, 0.0, top)), 1.0, 1e9, 99.0, False)
@@ -138,10 +138,12 @@ def a11() -> None:
     policy = DriftPlusPenalty(100, "plain", warm=False)
     simulate(world(devices=30_000, channel=Channel(), integer=False), policy, 2)
     for count in (1000, 10_000, 100_000):
+        used = time.process_time()
         run = simulate(world(devices=count, channel=Channel(), integer=False), policy, 100)
+        used = time.process_time() - used
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         say("A11", f"{count} devices x 100 slots: {run.seconds:.2f} s, {1e4 * run.seconds / count:.2f} us a "
-            f"device and slot, {memory:.0f} MB")  # fmt: skip
+            f"device and slot ({1e4 * used / count:.2f} of CPU), {memory:.0f} MB")  # fmt: skip
 
 
 def say(name: str, text: str) -> None:

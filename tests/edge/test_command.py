@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 
 from bench import madeup
-from chappe.cli import edge
+from chappe.bench.table import aggregate, cells_to_json
+from chappe.cli import edge, encode
+from chappe.data.scenes import render_scene
 from chappe.edge.gym_env import make_env
-from chappe.edge.relevance import LEAST, relevance_from_gradient, relevance_from_rows
+from chappe.edge.relevance import LEAST, relevance_from_gradient, relevance_from_omission, relevance_from_rows
 from chappe.errors import InputError, UsageError
+from chappe.image import image_bytes
 from chappe.metrics import per_class_iou
 from chappe.taxonomy import relevance
 from edge.worlds import world
@@ -63,10 +66,43 @@ def test_measured_rows_are_a_table(rows, capsys):
 
 
 def test_camera_names_points_and_bound(rows, tmp_path, capsys):
-    call("camera", "--table", rows, "--goal", 0.6, "--slots", 1500, "--codecs", "hevc", "hevc-half", "-o",
-         tmp_path / "camera.png", "--quiet")  # fmt: skip
+    call("camera", "--table", rows, "--goal", 0.6, "--slots", 1500, "--codecs", "hevc", "hevc-half", "--stretches", 3,
+         "-o", tmp_path / "camera.png", "--quiet")  # fmt: skip
     out = capsys.readouterr().out
     assert out.splitlines()[1].startswith("adaptive") and "weakest quarter" in out and "certified" in out
+
+
+def test_published_results_and_tapped_delay_lines_are_enough(tmp_path, capsys):
+    results = tmp_path / "results.json"
+    results.write_text(json.dumps({"cells": cells_to_json(aggregate(madeup.rows()))}))
+    words = ("--table", results, "--split", "val", "--codecs", "hevc", "--goal-share", 0.6, "--slot", 0.25, "--rate",
+             0.25, "--arrivals", "periodic", "--cpu", 1e10, "--kappa", 1e-29, "--channel", "tdl-c",
+             "--json", "-")  # fmt: skip
+    call("simulate", *words, "--slots", 500, "--delay", 2)
+    run = json.loads(capsys.readouterr().out)
+    assert run["report"]["verdict"] == "stable" and run["scenario"]["channel"]["kind"] == "tdl-c"
+    call("bound", *words, "--samples", 2000)
+    assert 0 < json.loads(capsys.readouterr().out)["bound"] < 1.05 * run["report"]["power"]  # a short run of 16 devices
+
+
+def test_relevance_writes_the_profile_that_encode_takes(rows, tmp_path, capsys):
+    path = tmp_path / "profile.txt"
+    assert call("relevance", rows, "--codec", "sqgan-street", "--split", "val", "--strength", 0.5, "-o", path) == 0
+    assert capsys.readouterr().out == path.read_text()
+    weights = relevance(path.read_text().strip(), "street11")
+    assert weights[:11].min() >= 0.5 and weights.max() == 1.0
+    image = render_scene(3, size=(64, 128))
+    parser = argparse.ArgumentParser()
+    encode.add_parser(parser.add_subparsers())
+    (tmp_path / "in.png").write_bytes(image_bytes(image.image))
+    sizes = []
+    for profile in ("uniform", path.read_text()):
+        out = tmp_path / "out.chp"
+        args = parser.parse_args(["encode", str(tmp_path / "in.png"), str(out), "--codec", "sqgan-street", "--bpp",
+                                  "0.06", "--relevance", profile, "--quiet"])  # fmt: skip
+        assert args.run(args) == 0
+        sizes.append(out.read_bytes())
+    assert sizes[0] != sizes[1]
 
 
 @pytest.mark.parametrize(
@@ -117,6 +153,30 @@ def test_relevance_is_the_slope_of_each_class():
         relevance_from_rows(table, "nothing")
 
 
+def test_omission_is_what_a_class_is_worth_beyond_the_others():
+    def measure(profile: str) -> np.ndarray:
+        """Cars are read right while they count, and the sky better once it does not."""
+        weights = relevance(profile, "street11")
+        right = np.full(12, 80)
+        right[8] = 20 + 60 * weights[8]
+        right[0] = 90 - 10 * weights[0]
+        counts = np.diag(right)
+        counts[np.arange(12), (np.arange(12) + 1) % 11] += 100 - right
+        counts[11] = 0
+        return counts * np.where(np.arange(12) == 8, 10, 1)[:, None]
+
+    found = relevance_from_omission(measure)
+    assert found.weights["Car"] == 1.0 and found.weights["Sky"] == LEAST == found.weights["Road"]
+    assert found.gains["Sky"] < 0 and found.gains["Road"] == 0.0
+    share = measure("rest=1").sum(1) / measure("rest=1").sum()
+    assert relevance_from_omission(measure, area=True).gains["Car"] == pytest.approx(found.gains["Car"] / share[8])
+    half = found.softened(0.5)
+    assert half.weights["Car"] == 1.0 and half.weights["Sky"] == pytest.approx(0.525)
+    assert (relevance(found.softened(0).text() + ",rest=1", "street11") == 1).all()
+    with pytest.raises(UsageError, match="strength"):
+        found.softened(1.5)
+
+
 def test_the_gradient_finds_the_class_that_coding_hurt():
     import torch
 
@@ -133,5 +193,9 @@ def test_the_gradient_finds_the_class_that_coding_hurt():
     found = relevance_from_gradient(network, [(original, decoded, truth)])
     assert found.weights["Car"] == 1.0 and found.weights["Sky"] == LEAST
     assert found.gains["Sky"] == 0.0
+    # Half the pixels are cars: weighing classes alike changes the unit, not the order.
+    even = relevance_from_gradient(network, [(original, decoded, truth)], balanced=True)
+    assert even.weights == found.weights
+    assert even.gains["Car"] == pytest.approx(found.gains["Car"] * 1e6 / (truth == 8).sum(), rel=1e-5)
     with pytest.raises(InputError, match="no picture"):
         relevance_from_gradient(network, [])

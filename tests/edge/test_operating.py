@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bench import madeup
+from chappe.bench.table import aggregate, cells_to_json
 from chappe.edge.gib import GaussianIB
 from chappe.edge.operating import (
     CLOCK,
@@ -90,11 +94,72 @@ def test_files_come_back(tmp_path):
     (tmp_path / "results.json").write_text(json.dumps({"cells": []}))
     assert read_table(rows, split="val").points == read_table(tmp_path / "results.json", split="val").points
     rows.unlink()
-    for text, why in (('{"cells": []}', "means only"), ("[]", "neither"), ("{", "not a JSON"),
+    for text, why in (('{"cells": []}', "no result of split"), ('{"cells": [{"split": "val"}]}', "its cells lack"),
+                      ("[]", "neither"), ("{", "not a JSON"),
                       ('{"operating_points": [{"name": "a"}]}', "lack something")):  # fmt: skip
         (tmp_path / "results.json").write_text(text)
         with pytest.raises(InputError, match=why):
             read_table(tmp_path / "results.json")
+
+
+def test_results_alone_have_the_points_of_their_rows(tmp_path):
+    table = madeup.rows()
+    results = tmp_path / "results.json"
+    results.write_text(json.dumps({"cells": cells_to_json(aggregate(table))}))
+    for split in ("val", "unseen"):
+        whole, means = table_from_rows(table, split=split, task=False), read_table(results, split=split)
+        assert {p.name for p in means.points} == {p.name for p in whole.points}
+        assert means.ceiling == pytest.approx(whole.ceiling) and means.image_bits is None
+        assert means.left_out == whole.left_out
+        for point in means.points:
+            other = whole.points[whole.index(point.name)]
+            for name in ("bits", "device_cycles", "server_cycles", "perf", "images"):
+                assert getattr(point, name) == pytest.approx(getattr(other, name)), (point.name, name)
+            assert point.perf_ci == pytest.approx(other.perf_ci, rel=0.5, abs=1e-3)  # bootstrap against a normal law
+    assert {p.name.split("@")[0] for p in read_table(results, split="val", codecs=["hevc"]).points} == {"hevc"}
+    with pytest.raises(InputError, match="say which one"):
+        read_table(results)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 6), st.integers(6, 30))
+@settings(max_examples=30, deadline=None)
+def test_no_mixture_is_below_what_is_assured_of_it(seed, blocks, pictures):
+    rng = np.random.default_rng(seed)
+    ceiling, perf = rng.uniform(0.2, 0.8, pictures), rng.uniform(0.1, 0.9, (pictures, 3))
+    points = tuple(OperatingPoint(n, 1.0 + i, 1.0, 1.0, float(perf[:, i].mean())) for i, n in enumerate("abc"))
+    table = OperatingPointTable(points, float(ceiling.mean()), tuple(map(str, range(pictures))),
+                                np.ones((pictures, 3)), perf, None, ceiling)  # fmt: skip
+    sure = table.assured(blocks).column("perf")
+    assert (sure <= table.relative().column("perf") + 1e-12).all()
+    mix = rng.dirichlet(np.ones(3))
+    worst = min((perf[i] @ mix).mean() / ceiling[i].mean() for i in np.array_split(np.arange(pictures), blocks))
+    assert mix @ sure <= worst + 1e-12
+    if blocks == 1:
+        assert sure == pytest.approx(table.relative().column("perf"))
+
+
+def test_a_further_stretch_is_rarely_below_the_worst_of_nineteen():
+    rng = np.random.default_rng(5)
+    below = 0
+    for _ in range(500):
+        perf = rng.gamma(2.0, 0.1, (20, 1))
+        table = OperatingPointTable((OperatingPoint("a", 1.0, 1.0, 1.0, 0.2),), 1.0, tuple(map(str, range(19))),
+                                    np.ones((19, 1)), perf[:19], None, np.ones(19))  # fmt: skip
+        below += perf[19, 0] < table.assured(19).points[0].perf
+    assert 0.02 < below / 500 < 0.08  # 1 in 20, whatever the law
+    with pytest.raises(InputError, match="do not make 20"):
+        table.assured(20)
+    with pytest.raises(InputError, match="single pictures"):
+        replace(published_table(), ceiling=1.0).assured()
+
+
+def test_seconds_are_medians_so_that_one_slow_picture_changes_nothing():
+    rows = madeup.rows(codecs=("hevc",))
+    slow = [dict(row) for row in rows]
+    for row in slow:
+        if row["name"].endswith("-3") and row["reached"]:
+            row["seconds"] = {part: 50 * value for part, value in row["seconds"].items()}
+    assert table_from_rows(slow, split="val").points == table_from_rows(rows, split="val").points
 
 
 def test_a_bottleneck_is_a_family_of_points():

@@ -16,7 +16,8 @@ import numpy as np
 
 from chappe.edge.kernel import Costs, costs_of, solve
 from chappe.edge.scenario import Scenario
-from chappe.edge.traces import GainTrace, device_gains, rayleigh_bins
+from chappe.edge.tdl import FADES
+from chappe.edge.traces import GainTrace, device_gains, fades_of, rayleigh_bins
 from chappe.errors import ChappeError, UsageError
 
 __all__ = [
@@ -72,7 +73,10 @@ def channel_law(scenario: Scenario, gain: float | None = None) -> tuple[np.ndarr
     if channel.kind == "trace":
         levels, count = np.unique(np.asarray(channel.trace), return_counts=True)
         return gain * levels, count / count.sum()
-    if channel.kind == "rician":
+    if channel.kind in ("tdl-a", "tdl-c"):
+        fades = np.sort(fades_of(replace(scenario, devices=FADES, seed=0)), axis=None)
+        levels = fades[: fades.size // _QUANTILES * _QUANTILES].reshape(_QUANTILES, -1).mean(1)
+    elif channel.kind == "rician":
         one = GainTrace(Scenario(scenario.table, devices=1 << 14, channel=channel, goal=scenario.goal), stream=7).next()
         levels = np.sort(one / device_gains(scenario)[0] if channel.shadowing_db else one / channel.gain)
         levels = levels.reshape(_QUANTILES, -1).mean(1)

@@ -1,8 +1,9 @@
 """Operating points: what one item costs in bits and cycles at each way of coding it, and how well the task does then.
 
 Performance must be averageable over items, so the mIoU of a benchmark enters as the mean of the mIoU of each picture,
-never as that of the summed confusion matrices. Cycles are measured seconds times a clock: they are those of the
-machine that measured, and a scenario's CPU speeds are to be read in that unit.
+never as that of the summed confusion matrices. Cycles are measured seconds of one thread times a clock: they are those
+of the machine that measured, and a scenario's CPU speeds are to be read in that unit. Seconds are medians over the
+items, since other work on that machine only ever adds, to some of them.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ __all__ = [
     "OperatingPointTable",
     "published_table",
     "read_table",
+    "table_from_cells",
     "table_from_gib",
     "table_from_rows",
 ]
@@ -65,8 +67,8 @@ class OperatingPointTable:
     """Points, at least one, with different names.
 
     names, image_bits, image_perf, image_counts: of the same pictures at every point, (I,), (I, M), (I, M) and (I, M, C,
-    C) confusion counts, where measured.
-    ceiling: what uncoded items get; left_out: points that were not taken, with the reason.
+    C) confusion counts, where measured, in the order they were taken.
+    ceiling: what uncoded items get, image_ceiling (I,) each; left_out: points that were not taken, with the reason.
     """
 
     points: tuple[OperatingPoint, ...]
@@ -75,6 +77,7 @@ class OperatingPointTable:
     image_bits: np.ndarray | None = None
     image_perf: np.ndarray | None = None
     image_counts: np.ndarray | None = None
+    image_ceiling: np.ndarray | None = None
     left_out: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -129,7 +132,32 @@ class OperatingPointTable:
             raise InputError("the ceiling is not known: the rows need those of the codec 'original'.")
         points = tuple(replace(p, perf=p.perf / self.ceiling, perf_ci=p.perf_ci / self.ceiling) for p in self.points)
         perf = None if self.image_perf is None else self.image_perf / self.ceiling
-        return replace(self, points=points, image_perf=perf, ceiling=1.0)
+        each = None if self.image_ceiling is None else self.image_ceiling / self.ceiling
+        return replace(self, points=points, image_perf=perf, image_ceiling=each, ceiling=1.0)
+
+    def block_shares(self, blocks: int) -> np.ndarray:
+        """(blocks, M) performance over ceiling of each of `blocks` stretches of consecutive pictures.
+
+        Raises InputError where single pictures or their ceilings are not known, or are fewer than the stretches.
+        """
+        if self.image_perf is None or self.image_ceiling is None:
+            raise InputError("single pictures and their ceilings are not known: give the rows of the benchmark.")
+        if not 1 <= blocks <= len(self.names):
+            raise InputError(f"{len(self.names)} pictures do not make {blocks} stretches: ask for fewer.")
+        parts = np.array_split(np.arange(len(self.names)), blocks)
+        return np.stack([self.image_perf[i].mean(0) / max(self.image_ceiling[i].mean(), 1e-12) for i in parts])
+
+    def assured(self, blocks: int = 19) -> OperatingPointTable:
+        """With each point's performance at its share of the ceiling on the worst of `blocks` stretches of pictures.
+
+        A further stretch that is exchangeable with these falls below with probability 1 / (blocks + 1), whatever the
+        distribution (order statistics, as in conformal prediction): 5 % with 19. Whoever mixes points loses no
+        assurance: the worst stretch of a mixture is never below the mixture of the worst stretches. Performance comes
+        out as `relative` gives it. Raises InputError as `block_shares`.
+        """
+        worst = self.block_shares(blocks).min(0)
+        points = tuple(replace(p, perf=float(v)) for p, v in zip(self.relative().points, worst, strict=True))
+        return replace(self.relative(), points=points)
 
     def to_json(self) -> dict:
         """As `read_table` reads it, without the single pictures."""
@@ -168,8 +196,9 @@ def table_from_gib(gib, betas: Iterable[float], *, cycles: float = 0.0, ideal: b
 
 
 def read_table(path: str | os.PathLike[str], **options) -> OperatingPointTable:
-    """Points of a rows.jsonl or results.json of `chappe evaluate` (`options`: `table_from_rows`), or of a JSON file
-    with `operating_points`. Raises InputError for anything else.
+    """Points of a rows.jsonl or results.json of `chappe evaluate` (`options`: split, codecs, labels), or of a JSON file
+    with `operating_points`. Results are read for their rows where rows.jsonl lies beside them, else for their means,
+    without single pictures. Raises InputError for anything else.
     """
     name = os.fspath(path)
     if name.endswith(".jsonl"):
@@ -193,7 +222,10 @@ def read_table(path: str | os.PathLike[str], **options) -> OperatingPointTable:
         rows = Path(name).with_name("rows.jsonl")
         if rows.is_file():  # only the rows know what each single picture got
             return read_table(rows, **options)
-        raise InputError(f"{name}: holds means only, and rows.jsonl is not beside it: give the rows of the benchmark.")
+        try:
+            return table_from_cells(data["cells"], **options)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"{name}: its cells lack something that chappe evaluate writes ({error}).") from error
     raise InputError(f"{name}: is neither rows or results of chappe evaluate nor a list of operating_points.")
 
 
@@ -212,8 +244,8 @@ def table_from_rows(
 
     split: the one to take, needed where the rows hold several; labels: of codecs that send a map, "predicted" or
     "true" (codecs that send none are always taken). Device cycles are (segment + encode) seconds, server cycles decode
-    seconds and, with `task`, the judge's. A point that some picture does not reach is left out, as is a picture whose
-    truth is all void. Raises InputError where nothing is left.
+    seconds and, with `task`, the judge's; each the median. A point that some picture does not reach is left out, as is
+    a picture whose truth is all void. Raises InputError where nothing is left.
     """
     rows = list(rows)
     found = sorted({row["split"] for row in rows})
@@ -247,8 +279,8 @@ def table_from_rows(
         sizes = np.array([8.0 * row["bytes"] for row in kept])
         marks = np.array([_miou(row, eye) for row in kept])
         seconds = [row["seconds"] for row in kept]
-        device = np.mean([s["segment"] + s["encode"] for s in seconds])
-        server = np.mean([s["decode"] + (s["judge"] if task else 0.0) for s in seconds])
+        device = np.median([s["segment"] + s["encode"] for s in seconds])
+        server = np.median([s["decode"] + (s["judge"] if task else 0.0) for s in seconds])
         spread = marks.std(ddof=1) if len(marks) > 1 else 0.0
         points.append(
             OperatingPoint(name, float(sizes.mean()), float(device * device_clock), float(server * server_clock),
@@ -259,8 +291,49 @@ def table_from_rows(
         perf.append(marks)
         counts.append(np.array([row[f"eye:{eye}"] for row in kept], np.int64))
     stack = lambda lists: np.stack(lists, 1) if lists else None  # noqa: E731
-    return OperatingPointTable(tuple(points), ceiling, tuple(names), stack(bits), stack(perf), stack(counts),
+    each = [seen.get(n) for n in names]
+    each = None if not names or None in each else np.array(each)
+    return OperatingPointTable(tuple(points), ceiling, tuple(names), stack(bits), stack(perf), stack(counts), each,
                                left_out)  # fmt: skip
+
+
+def table_from_cells(
+    cells: Iterable[Mapping], *, split: str | None = None, codecs: Sequence[str] | None = None,
+    labels: str = "predicted", clock: float = CLOCK
+) -> OperatingPointTable:  # fmt: skip
+    """Points from the `cells` of a benchmark's results: as `table_from_rows`, but of means, so without single pictures.
+
+    Cycles are mean seconds here, and without the judge's, which the results do not hold. Raises InputError as
+    `table_from_rows`.
+    """
+    cells = list(cells)
+    found = sorted({cell["split"] for cell in cells})
+    if split is None and len(found) > 1:
+        raise InputError(f"the results are of the splits {', '.join(found)}: say which one to take.")
+    if (split or "") not in found and (split is not None or not found):
+        raise InputError(f"no result of split {split or ''!r}: there are {', '.join(found) or 'none at all'}.")
+    points, left_out, ceiling, mark = [], {}, None, "miou_image:judge"
+    for cell in cells:
+        name, values = f"{cell['codec']}@{cell['point']}", cell["values"]
+        if cell["split"] != (split or found[0]) or cell["labels"] not in ("none", labels):
+            continue
+        if cell["codec"] == "original":
+            ceiling = values[mark] / 100 if mark in values else None
+        elif codecs is not None and cell["codec"] not in codecs:
+            continue
+        elif mark not in values:
+            missing = cell["of"] - cell["frames"]
+            left_out[name] = (
+                f"{missing} of {cell['of']} pictures do not reach it" if missing else "no truth to judge by"
+            )
+        else:
+            half = (cell["high"].get(mark, values[mark]) - cell["low"].get(mark, values[mark])) / 200
+            points.append(
+                OperatingPoint(name, 8.0 * values["bytes"], values["encode_ms"] / 1000 * clock,
+                               values["decode_ms"] / 1000 * clock, values[mark] / 100, 0.0, half,
+                               "miou_image:judge", "", cell["frames"])
+            )  # fmt: skip
+    return OperatingPointTable(tuple(points), ceiling, left_out=left_out)
 
 
 def _miou(row: Mapping, eye: str) -> float | None:

@@ -29,9 +29,12 @@ class Channel:
     """Power gain h of the uplink in each slot.
 
     kind: "rayleigh" (gain x Exp(1)), "rician" (`k_factor`: power of the direct path over the rest), "bins"
-    (Rayleigh, each of `bins` equiprobable intervals replaced by its mean: a finite law with exact bounds), or "trace"
-    (`trace` relative to `gain`, read cyclically, device k from its own offset).
-    correlation: of the complex amplitude from slot to slot, in [0, 1); 0 is i.i.d., which the bounds assume.
+    (Rayleigh, each of `bins` equiprobable intervals replaced by its mean: a finite law with exact bounds), "tdl-a" or
+    "tdl-c" (5G's tapped delay lines through the link's model, see `chappe.edge.tdl`: `speed` in m/s and `carrier` in Hz
+    set the Doppler, `delay_spread` in s RMS, `snr_db`: gains as they carry over the band at that SNR, None: its mean),
+    or "trace" (`trace` relative to `gain`, read cyclically, device k from its own offset).
+    correlation: of the complex amplitude from slot to slot, in [0, 1), of rayleigh, rician and bins; 0 is i.i.d., which
+    the bounds assume.
     shadowing_db: standard deviation of one log-normal factor a device, drawn once.
     """
 
@@ -42,14 +45,23 @@ class Channel:
     correlation: float = 0.0
     shadowing_db: float = 0.0
     trace: tuple[float, ...] = field(default=(), repr=False)
+    speed: float = 1.0
+    carrier: float = 3.5e9
+    delay_spread: float = 100e-9
+    snr_db: float | None = None
 
     def __post_init__(self) -> None:
-        kinds = ("rayleigh", "rician", "bins", "trace")
+        kinds = ("rayleigh", "rician", "bins", "tdl-a", "tdl-c", "trace")
         _require(self.kind in kinds, f"a channel is one of {', '.join(kinds)}, found {self.kind!r}.")
         _require(_positive(self.gain), f"the path gain is above 0, found {self.gain}.")
         _require(0 <= self.correlation < 1, f"correlation lies in [0, 1), found {self.correlation}.")
         _require(self.k_factor >= 0 and self.shadowing_db >= 0, "k_factor and shadowing_db are from 0 on.")
         _require(self.bins >= 1, f"at least one bin is needed, found {self.bins}.")
+        finite = (self.speed, self.carrier, self.delay_spread, self.snr_db or 0.0)
+        _require(all(math.isfinite(v) for v in finite) and min(finite[:3]) >= 0 and self.carrier > 0,
+                 "speed and delay_spread are from 0 on, the carrier above 0, all and snr_db finite.")  # fmt: skip
+        fixed = self.kind in ("tdl-a", "tdl-c", "trace") and self.correlation > 0
+        _require(not fixed, f"the correlation of a {self.kind} channel is its own: leave it out, or set the speed.")
         if self.kind == "trace":
             good = len(self.trace) > 0 and all(_positive(v) for v in self.trace)
             _require(good, "a channel trace holds at least one gain, all above 0 and finite.")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
 from chappe.edge.scenario import Arrivals, Channel, Scenario
 
-__all__ = ["ArrivalTrace", "GainTrace", "device_gains", "rayleigh_bins"]
+__all__ = ["ArrivalTrace", "GainTrace", "device_gains", "fades_of", "rayleigh_bins"]
 
 
 def rayleigh_bins(count: int) -> np.ndarray:
@@ -45,14 +46,20 @@ class GainTrace:
         self._slot = 0
         self._edges = -np.log1p(-np.arange(1, self._channel.bins) / self._channel.bins)
         self._levels = rayleigh_bins(self._channel.bins)
-        self._trace = np.asarray(self._channel.trace)
-        self._offset = self._rng.integers(0, max(len(self._trace), 1), self._count)
+        self._fades = np.zeros((1, 0))
+        if self._channel.kind == "trace":
+            self._fades = np.asarray(self._channel.trace)[None]
+        elif self._channel.kind in ("tdl-a", "tdl-c"):
+            self._fades = fades_of(scenario, stream)
+        rows, slots = self._fades.shape
+        self._row = np.arange(self._count) % rows
+        self._offset = self._rng.integers(0, max(slots, 1), self._count)
 
     def next(self) -> np.ndarray:
         kind = self._channel.kind
         self._slot += 1
-        if kind == "trace":
-            return self._mean * self._trace[(self._slot + self._offset) % len(self._trace)]
+        if self._fades.size:
+            return self._mean * self._fades[self._row, (self._slot + self._offset) % self._fades.shape[1]]
         if kind == "bins" and not self._channel.correlation:
             return self._mean * self._levels[self._rng.integers(0, len(self._levels), self._count)]
         if kind == "rayleigh" and not self._channel.correlation:
@@ -75,6 +82,16 @@ class GainTrace:
         else:
             self._amplitude = rho * self._amplitude + math.sqrt(1 - rho**2) * fresh
         return self._amplitude
+
+
+def fades_of(scenario: Scenario, stream: int = 0) -> np.ndarray:
+    """(up to 16, slots) gains of a tapped delay line relative to the path gain, one row for each device or more."""
+    from chappe.edge.tdl import FADES, tdl_gains
+
+    seed = int(np.random.SeedSequence([scenario.seed, stream]).generate_state(1)[0])
+    plain = replace(scenario.channel, gain=1.0, shadowing_db=0.0)
+    return tdl_gains(plain, slot=scenario.slot, bandwidth=scenario.bandwidth, seed=seed,
+                     fades=min(scenario.devices, FADES))  # fmt: skip
 
 
 class ArrivalTrace:
