@@ -1,4 +1,4 @@
-"""The measured figures of docs/link.md: payloads lost with each precoder, and what sending costs. About three minutes.
+"""The measured figures of docs/link.md: payloads lost with each precoder, and what sending costs. About a minute.
 
 python tools/link_figures.py --draws 150
 """
@@ -12,8 +12,10 @@ import time
 import numpy as np
 import torch
 
+from chappe.bench.link_schemes import mutual_folder
 from chappe.link import ChannelSpec, DigitalLink
-from chappe.link.learned.store import BUNDLED, load_folder
+from chappe.link.learned.enhanced import enhanced
+from chappe.link.learned.store import read_parts
 
 SCHEMES = (("svd-waterfill", "lmmse"), ("svd-waterfill+dft", "lmmse"), ("svd-equal", "lmmse"), ("svd-minmse", "lmmse"),
            ("svd-minmse+dft", "lmmse"), ("none", "lmmse"), ("none", "ml"))  # fmt: skip
@@ -29,12 +31,13 @@ def main() -> None:
     rng = np.random.default_rng(0)
     payload = rng.bytes(480)
     spec = ChannelSpec("rayleigh", 2, 2, fade_every=args.fade_every)
+    trained = read_parts(mutual_folder())[1]["mutual"]  # the bundled mutual-information precoder (docs/scsc.md)
     print("share of 480-byte payloads lost, 2x2 Rayleigh, QPSK, rate 1/2, at", args.snr, "dB")
     for precoder, detector in (*SCHEMES, ("learned", "ml")):
         lost = []
         for snr in args.snr:
-            if precoder == "learned":  # the bundled mutual-information precoder (docs/scsc.md)
-                link = load_folder(BUNDLED["scsc"], DigitalLink(spec, snr, detector=detector)).link
+            if precoder == "learned":
+                link = enhanced(DigitalLink(spec, snr, detector=detector), trained)
             else:
                 link = DigitalLink(spec, snr, precoder=precoder, detector=detector)
             lost.append(np.mean([not link.send(payload, seed=seed).ok for seed in range(args.draws)]))

@@ -43,7 +43,7 @@ LABEL_FORMATS = ("PNG", "BMP", "TIFF", "PPM", "GIF")
 
 _PLAIN = frozenset({"1", "L", "P", "RGB", "RGBA", "RGBX", "RGBa", "LA", "PA", "CMYK", "YCbCr", "HSV"})
 _WRITERS: dict[str, tuple[str, dict[str, object]]] = {
-    ".png": ("PNG", {"optimize": True}),
+    ".png": ("PNG", {"compress_level": 3}),  # a tenth of the time of the smallest file, 6 % longer
     ".webp": ("WEBP", {"lossless": True}),
     ".bmp": ("BMP", {}),
     ".tif": ("TIFF", {}),

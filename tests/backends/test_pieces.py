@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from chappe.backends.bundle import Bundle, home, write_bundle
 from chappe.backends.calibrate import quantise
 from chappe.backends.export import export_codec
-from chappe.backends.make import calibration_pictures, export
+from chappe.backends.make import calibration_pictures, export, prepared
 from chappe.backends.resize import resize
 from chappe.backends.runtime import OnnxBackend, _argmax, windows
 from chappe.data.scenes import render_scene
@@ -189,3 +189,22 @@ def test_a_receiver_needs_no_torch(shipped, tmp_path):
     for name in ("spic-onepass-street", "sqgan-street"):
         assert (tmp_path / f"{name}.png").stat().st_size > 10_000
         assert (tmp_path / f"{name}-labels.png").exists()
+
+
+def test_a_prepared_network_answers_the_same_bits(onepass):
+    import onnxruntime
+
+    (network,) = export_codec(onepass).values()
+    ready = prepared(network)
+    rng = np.random.default_rng(0)
+    feeds = {
+        "coarse": rng.integers(0, 256, (16, 24, 3), dtype=np.uint8),
+        "labels": rng.integers(0, 12, (64, 96), dtype=np.uint8),
+        **windows(4, 6),
+    }
+    answers = []
+    for data in (network, ready):
+        session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+        answers.append(session.run(None, {i.name: feeds[i.name] for i in session.get_inputs()})[0])
+    assert ready != network and answers[0].std() > 1
+    np.testing.assert_array_equal(*answers)

@@ -194,7 +194,8 @@ def test_recipes_end_in_folders(system, tmp_path, monkeypatch):
     assert json.loads((tmp_path / "log.jsonl").read_text().splitlines()[-1])["mse"] > 0
 
 
-def test_scsc_trains_through_the_codec_and_resumes_exactly(tmp_path, monkeypatch):
+@pytest.mark.parametrize("gradient", ["proxy", "around"])
+def test_scsc_trains_through_the_codec_and_resumes_exactly(gradient, tmp_path, monkeypatch):
     """The proxy's phase, the joint one and the full chain (each third step here), in one go and stopped on the way."""
     from chappe.link.learned.joint import JointConfig
     from chappe.training import loop
@@ -202,10 +203,10 @@ def test_scsc_trains_through_the_codec_and_resumes_exactly(tmp_path, monkeypatch
     shrunk(monkeypatch)
     torch.set_num_threads(1)
     monkeypatch.setattr("chappe.segment.builtin.load_segmenter", lambda: pytest.fail("no task loss was asked for"))
-    monkeypatch.setattr(JointConfig.__init__, "__defaults__", ("svd-minmse+dft", 0.3, 3, 0.02, False))
+    monkeypatch.setattr(JointConfig.__init__, "__defaults__", ("svd-minmse+dft", 0.3, 3, None, False, gradient, 1))
     whole, send_over = [], EnhancedLink.send_over
     monkeypatch.setattr(EnhancedLink, "send_over", lambda *a, **k: (whole.append(1), send_over(*a, **k))[1])
-    base = ["--system", "scsc", *SHORT]
+    base = ["--system", "scsc", "--gradient", gradient, *SHORT]
     assert main([*base, "--out", str(tmp_path / "a"), "--steps", "6"]) == 0
     assert len(whole) == 4  # two pictures at two of six steps
     assert main([*base, "--out", str(tmp_path / "b"), "--steps", "6", "--minutes", "0"]) == 0  # after one step
@@ -218,9 +219,32 @@ def test_scsc_trains_through_the_codec_and_resumes_exactly(tmp_path, monkeypatch
     moved = first["ppen"]["out.weight"].abs().sum()
     assert 0 < moved < 1
     row = json.loads((tmp_path / "a" / "log.jsonl").read_text().splitlines()[-1])
-    assert row["proxy"] > 0 and row["bpp"] > 0 and row["pcen"] > 0
+    assert row["bpp"] > 0 and row["pcen"] > 0 and ("proxy" in row) == (gradient == "proxy")
     out = load_folder(tmp_path / "a" / "weights", DigitalLink("rayleigh2x2", 15.0)).transmit(IMAGE, cbr="1/2")
     assert not out.lost and out.image.shape == IMAGE.shape
+
+
+def test_bits_cost_what_the_codec_itself_pays_for_them():
+    """A codec whose error is a + b exp(-ln bits) has the price b / bits, whatever it codes."""
+    from chappe.link.adaptation import parse_mcs
+    from chappe.link.learned.joint import JointConfig, ScscTask
+    from chappe.link.learned.recipes import LinkRecipe
+    from chappe.training.frames import Frames
+    from chappe.training.street import StreetBatches
+
+    class Graded(ScscTask):
+        def _coded(self, x, quality):
+            error = torch.tensor([100.0 / q for q in quality]).sqrt()[:, None, None, None]
+            return [bytes(int(q)) for q in quality], x + error
+
+    recipe = LinkRecipe(size=(32, 64), batch=2, mse_weight=1.0)
+    batches = StreetBatches(Frames([IMAGE], [np.zeros(IMAGE.shape[:2], np.uint8)]), 2, 11, recipe.size)
+    qualities = tuple(round(100 * 1.05**k) for k in range(12))
+    joint = JointConfig(qualities, parse_mcs("qpsk-1/2"), price_batches=2)
+    task = Graded({"ppen": PPEN(PpenConfig(widths=(4,)))}, None, recipe, joint, batches)
+    task.prepare(argparse.Namespace(device=torch.device("cpu")))
+    for quality in qualities[1:-1]:
+        assert task.prices[quality] == pytest.approx(100 / quality, rel=0.01)
 
 
 def test_a_precoder_alone_needs_no_pictures(tmp_path):
@@ -257,7 +281,7 @@ def test_the_command(tmp_path, capsys):
     assert call(photo, "-o", out, *words, "--figure", figure) == 0
     assert "jpeg" in capsys.readouterr().err and figure.read_bytes()[:4] == b"\x89PNG"
     for wrong, text in (
-        (["--system", "adjscc"], "--weights"),
+        (["--system", "proxynet"], "no weights of proxynet ship"),
         (["--weights", scsc], "learned links"),
         (["--system", "scsc", "--weights", adjscc], "holds adjscc"),
         (["--system", "adjscc", "--weights", adjscc, "--bpp", "1"], "makes no file"),
@@ -275,7 +299,7 @@ def test_the_bundled_precoder_beats_the_best_closed_form():
     lost = {}
     for name in ("bundled", "none"):
         if name == "bundled":
-            link = load_folder(BUNDLED["scsc"], DigitalLink("rayleigh2x2", snr_db=2, detector="ml")).link
+            link = load_folder(BUNDLED["mutual"], DigitalLink("rayleigh2x2", snr_db=2, detector="ml")).link
         else:
             link = DigitalLink("rayleigh2x2", snr_db=2, precoder="none", detector="ml")
         lost[name] = sum(not link.send(payload, seed=seed).ok for seed in range(60))

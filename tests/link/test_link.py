@@ -204,7 +204,7 @@ def test_the_command(tmp_path, capsys, monkeypatch):
     with pytest.raises(ChappeError, match="lost: 1 of 1 code blocks failed") as caught:
         call(photo, "-o", out, "--codec", "toy-mean", "--snr", -30, "--quiet")
     assert caught.value.exit_code == 1 and not out.exists() and capsys.readouterr().err == ""
-    assert call(photo, "--codec", "toy-mean", "--channel", "awgn", "--snr", -10, "--mcs", "auto") == 0
+    assert call(photo, "--codec", "toy-mean", "--channel", "awgn", "--snr", -7, "--mcs", "auto") == 0
     assert "qpsk, rate 1/20" in capsys.readouterr().err
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from chappe.data.scenes import render_scene
 from chappe.errors import StreamError
-from chappe.systems.spic.coarse import decode_coarse, encode_coarse, shrink
+from chappe.systems.spic.coarse import decode_coarse, encode_coarse, setting, shrink
 
 
 def _picture(height: int, width: int) -> np.ndarray:
@@ -77,3 +77,13 @@ def test_any_bytes_give_a_picture_or_a_stream_error(noise, at, flip):
 
 def test_shrinking_takes_a_quarter():
     assert shrink(np.zeros((64, 80, 3), np.uint8)).shape == (16, 20, 3)
+
+
+def test_equal_settings_are_equal_bytes():
+    """Two qualities share a setting just where they code a picture alike."""
+    small = _picture(16, 32)
+    codes = [encode_coarse(small, quality) for quality in range(15, 40)]
+    settings_ = [setting(quality) for quality in range(15, 40)]
+    pairs = [(i, j) for i in range(25) for j in range(i)]
+    assert all((codes[i] == codes[j]) == (settings_[i] == settings_[j]) for i, j in pairs)
+    assert 10 < len(set(settings_)) < 25

@@ -87,7 +87,8 @@ def _interpreted(decode, px, height, width, classes, slots, weights, seen, buf, 
     """`twin.run` on lists, which the interpreter reads several times faster than arrays; results are copied back."""
     lists = [a.tolist() for a in (px, slots, weights, seen)]
     data = bytearray(buf.tobytes())
-    used = twin.run(decode, lists[0], height, width, classes, *lists[1:], data, cap, *_table_lists(), *lr)
+    scratch = [[0] * size for size in (twin.WORK, 6 * width, 6 * width, width, width)]
+    used = twin.run(decode, lists[0], height, width, classes, *lists[1:], data, cap, *_table_lists(), *lr, *scratch)
     for array, values in zip((px, slots, weights, seen), lists, strict=True):
         array[:] = values
     buf[:] = np.frombuffer(data, np.uint8)

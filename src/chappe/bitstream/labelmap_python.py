@@ -11,7 +11,7 @@ All quantities fit in signed 64 bits; shifts to the right are arithmetic (they r
 
 from __future__ import annotations
 
-__all__ = ["BITS", "BORDER", "CONTEXTS", "EMPTY", "LEFT", "RIGHT", "SETS", "START", "TOP", "run"]
+__all__ = ["BITS", "BORDER", "CONTEXTS", "EMPTY", "LEFT", "RIGHT", "SETS", "START", "TOP", "WORK", "run"]
 
 CONTEXTS = 22  # counters asked for each decision
 BITS = 16  # log2 of the slots of one context
@@ -22,15 +22,19 @@ BORDER = 256  # the label outside the map: no class
 TOP, LEFT, RIGHT = 6, 4, 4  # margins of the padded map
 STEP_SHIFT = 22
 WEIGHT_MAX = 1 << 24
+# parts of the scratch: hashes, places of the counters, counters, their steps and votes
+PLACE, HELD, STEP, VOTE, WORK = (k * CONTEXTS for k in range(1, 6))
 
 
-def run(decode, px, height, width, classes, slots, weights, seen, buf, cap, squash, stretch, rate, trust, lr, lr_first):
+def run(decode, px, height, width, classes, slots, weights, seen, buf, cap, squash, stretch, rate, trust, lr, lr_first,
+        work, right, left, down, same):  # fmt: skip
     """Code the padded map `px` into `buf`, or `buf` into `px`. Returns bytes written or read, -1 if `cap` is too small.
 
     decode: 0 or 1. px: flat ((height + TOP) * (width + LEFT + RIGHT),) of labels < classes, BORDER everywhere outside.
     slots (CONTEXTS << BITS,), weights (SETS * CONTEXTS,), seen (SETS,): the state, changed in place. buf: bytes, cap of
     them usable; the decoder reads zeros behind them. squash, stretch, rate, trust: see labelmap_tables. lr, lr_first:
-    learning rate of the weights, and the excess of it in the first decisions of a set.
+    learning rate of the weights, and the excess of it in the first decisions of a set. Scratch, all zero: work (WORK,),
+    right, left (6 * width,), down, same (width,).
     """
     stride = width + LEFT + RIGHT
     mask = (1 << BITS) - 1
@@ -48,16 +52,8 @@ def run(decode, px, height, width, classes, slots, weights, seen, buf, cap, squa
             if pos < cap:
                 value |= buf[pos]
             pos += 1
-    index = [0] * CONTEXTS
-    inp = [0] * CONTEXTS
-    sel = [0] * 3
-    dots = [0] * 3
-    h = [0] * CONTEXTS
-    # runs in the six rows above: how far each label lasts to the right, and how long it has lasted from the left
-    right = [0] * (6 * width)
-    left = [0] * (6 * width)
-    down = [0] * width  # rows since the label changed in this column
-    same = [0] * width  # rows since column x last differed from column x - 1
+    # right, left: runs in the six rows above, how far each label lasts to the right and how long from the left
+    # down: rows since the label changed in this column; same: since column x last differed from column x - 1
     newest = 0
     last = len(rate) - 1
     for y in range(height):
@@ -194,26 +190,26 @@ def run(decode, px, height, width, classes, slots, weights, seen, buf, cap, squa
                            + (1 << 22) * (px[e + 2] == c) + (1 << 23) * (px[e - 2] == c)
                            + (1 << 24) * (px[e + 3] == c) + (1 << 25) * (px[e - 3] == c))
                     # fmt: on
-                    h[0] = m12
-                    h[1] = w + 257 * (n + 257 * nw)
-                    h[2] = ((w * 31 + n) * 257 + nw) * 257 + ne * 7919 + ww * 104729 + nn * 1299709 + nee * 15485863
-                    h[3] = m20
-                    h[4] = m26
-                    h[5] = (c * 257 + o) * 256 + mk
-                    h[6] = ((off + 16) * 32 + s1 + 8) * 32 + s2 + 8
-                    h[7] = (((off + 16) * 32 + s1 + 8) * 257 + c) * 257 + o
-                    h[8] = (rq * 32 + off + 16) * 16 + m4
-                    h[9] = (c * 16 + ybin) * 16 + m4
-                    h[10] = (vr * 16 + m4) * 257 + c
-                    h[11] = (c * 257 + o) * 16 + m4
-                    h[12] = (ch * 16 + m4) * 2 + (n == nn)
-                    h[13] = (cd * 16 + m4) * 2 + (w == ww)
-                    h[14] = m12 * 257 + c
-                    h[15] = c * 16 + (mk & 15)
-                    h[16] = (((off + 16) * 32 + s1 + 8) * 32 + s2 + 8) * 256 + mk
-                    h[17] = (mk * 16 + rq) * 8 + vr
-                    h[18] = (((off + 16) * 32 + s1 + 8) * 32 + s2 + 8) * 32 + s3 + 8
-                    h[19] = ((off + 16) * 64 + far + 20) * 16 + s1 + 8
+                    work[0] = m12
+                    work[1] = w + 257 * (n + 257 * nw)
+                    work[2] = ((w * 31 + n) * 257 + nw) * 257 + ne * 7919 + ww * 104729 + nn * 1299709 + nee * 15485863
+                    work[3] = m20
+                    work[4] = m26
+                    work[5] = (c * 257 + o) * 256 + mk
+                    work[6] = ((off + 16) * 32 + s1 + 8) * 32 + s2 + 8
+                    work[7] = (((off + 16) * 32 + s1 + 8) * 257 + c) * 257 + o
+                    work[8] = (rq * 32 + off + 16) * 16 + m4
+                    work[9] = (c * 16 + ybin) * 16 + m4
+                    work[10] = (vr * 16 + m4) * 257 + c
+                    work[11] = (c * 257 + o) * 16 + m4
+                    work[12] = (ch * 16 + m4) * 2 + (n == nn)
+                    work[13] = (cd * 16 + m4) * 2 + (w == ww)
+                    work[14] = m12 * 257 + c
+                    work[15] = c * 16 + (mk & 15)
+                    work[16] = (((off + 16) * 32 + s1 + 8) * 32 + s2 + 8) * 256 + mk
+                    work[17] = (mk * 16 + rq) * 8 + vr
+                    work[18] = (((off + 16) * 32 + s1 + 8) * 32 + s2 + 8) * 32 + s3 + 8
+                    work[19] = ((off + 16) * 64 + far + 20) * 16 + s1 + 8
                     ahead = right[newest * width + x]
                     v = BORDER
                     if x + ahead + 1 < width:
@@ -223,12 +219,12 @@ def run(decode, px, height, width, classes, slots, weights, seen, buf, cap, squa
                     back = left[newest * width + x]
                     if back > 15:
                         back = 15
-                    h[20] = ((ahead * 257 + v) * 257 + c) * 16 + m4
-                    h[21] = (ahead * 16 + back) * 256 + mk
+                    work[20] = ((ahead * 257 + v) * 257 + c) * 16 + m4
+                    work[21] = (ahead * 16 + back) * 256 + mk
                     salt = k + 1
-                    sel[0] = k * 64 + m4 * 4 + (n == nn) * 2 + (w == ww)
-                    sel[1] = 192 + k * 32 + off + 16
-                    sel[2] = 288 + k * 12 + rq
+                    set0 = k * 64 + m4 * 4 + (n == nn) * 2 + (w == ww)
+                    set1 = 192 + k * 32 + off + 16
+                    set2 = 288 + k * 12 + rq
                 else:
                     level -= 1
                     # a branch without any valid class is not coded
@@ -237,54 +233,57 @@ def run(decode, px, height, width, classes, slots, weights, seen, buf, cap, squa
                         if level == 0:
                             found = node - (1 << nbits)
                         continue
-                    h[0] = 0
-                    h[1] = w
-                    h[2] = n * 257 + w
-                    h[3] = ybin
-                    h[4] = ybin * 257 + w
-                    h[5] = ne * 257 + w
-                    h[6] = c0 * 257 + c1
-                    h[7] = (c0 * 257 + c1) * 257 + c2
-                    h[8] = (x * 16 // width) * 16 + ybin
-                    h[9] = ww * 257 + nn
-                    h[10] = vr * 257 + n
-                    h[11] = rq * 257 + w
-                    h[12] = c0
-                    h[13] = ne
-                    h[14] = nn
-                    h[15] = (x * 16 // width) * 257 + w
-                    h[16] = (n * 257 + w) * 16 + ybin
-                    h[17] = (n * 257 + w) * 257 + ne
-                    h[18] = 1
-                    h[19] = nw * 257 + w
-                    h[20] = nee * 257 + n
-                    h[21] = ne * 257 + nn
+                    work[0] = 0
+                    work[1] = w
+                    work[2] = n * 257 + w
+                    work[3] = ybin
+                    work[4] = ybin * 257 + w
+                    work[5] = ne * 257 + w
+                    work[6] = c0 * 257 + c1
+                    work[7] = (c0 * 257 + c1) * 257 + c2
+                    work[8] = (x * 16 // width) * 16 + ybin
+                    work[9] = ww * 257 + nn
+                    work[10] = vr * 257 + n
+                    work[11] = rq * 257 + w
+                    work[12] = c0
+                    work[13] = ne
+                    work[14] = nn
+                    work[15] = (x * 16 // width) * 257 + w
+                    work[16] = (n * 257 + w) * 16 + ybin
+                    work[17] = (n * 257 + w) * 257 + ne
+                    work[18] = 1
+                    work[19] = nw * 257 + w
+                    work[20] = nee * 257 + n
+                    work[21] = ne * 257 + nn
                     salt = 4 + node
-                    sel[0] = 324
-                    sel[1] = 325 + level
-                    sel[2] = 333 + level
-                # predict: hash to counters, stretch, mix with each of the three weight sets, average
+                    set0 = 324
+                    set1 = 325 + level
+                    set2 = 333 + level
+                # predict: hash to counters, stretch, mix with each of the three weight sets, average. Loops do one kind
+                # of thing each and share one scratch array: that is what compilers turn into vector instructions.
                 for j in range(CONTEXTS):
-                    q = ((h[j] & 0x7FFFFFFF) * 0x2C1B3C6D + salt * 0x297A2D39) & 0x7FFFFFFF
+                    q = ((work[j] & 0x7FFFFFFF) * 0x2C1B3C6D + salt * 0x297A2D39) & 0x7FFFFFFF
                     q = ((q ^ (q >> 15)) * 0x1B873593) & 0x7FFFFFFF
-                    q = (j << BITS) + ((q >> 12) & mask)
-                    index[j] = q
-                    v = slots[q]
-                    inp[j] = (stretch[v >> 14] * trust[v & 255]) >> 8
-                total = 0
-                for s in range(3):
-                    base = sel[s] * CONTEXTS
-                    dot = 0
-                    for j in range(CONTEXTS):
-                        dot += inp[j] * weights[base + j]
-                    dot = dot >> 16
-                    if dot > limit:
-                        dot = limit
-                    if dot < -limit:
-                        dot = -limit
-                    dots[s] = dot
-                    total += dot
-                mixed = total // 3
+                    work[PLACE + j] = (j << BITS) + ((q >> 12) & mask)
+                for j in range(CONTEXTS):
+                    v = slots[work[PLACE + j]]
+                    work[HELD + j] = v
+                    work[STEP + j] = rate[v & 255]
+                    work[VOTE + j] = (stretch[v >> 14] * trust[v & 255]) >> 8
+                base0 = set0 * CONTEXTS
+                base1 = set1 * CONTEXTS
+                base2 = set2 * CONTEXTS
+                dot0 = 0
+                dot1 = 0
+                dot2 = 0
+                for j in range(CONTEXTS):
+                    dot0 += work[VOTE + j] * weights[base0 + j]
+                    dot1 += work[VOTE + j] * weights[base1 + j]
+                    dot2 += work[VOTE + j] * weights[base2 + j]
+                dot0 = min(max(dot0 >> 16, -limit), limit)
+                dot1 = min(max(dot1 >> 16, -limit), limit)
+                dot2 = min(max(dot2 >> 16, -limit), limit)
+                mixed = (dot0 + dot1 + dot2) // 3
                 p = squash[mixed + limit]
                 # code: split [lo, hi] in proportion
                 size = hi - lo
@@ -315,26 +314,25 @@ def run(decode, px, height, width, classes, slots, weights, seen, buf, cap, squa
                     hi = ((hi & 0xFFFFFFFF) << 8) | 255
                 # learn: each weight set by its own error, each counter towards the bit
                 for s in range(3):
-                    base = sel[s] * CONTEXTS
-                    err = (bit << 16) - squash[dots[s] + limit]
-                    cnt = seen[sel[s]]
-                    step = err * (lr + lr_first // (cnt + 1))
+                    chosen = set0 if s == 0 else set1 if s == 1 else set2
+                    dot = dot0 if s == 0 else dot1 if s == 1 else dot2
+                    base = chosen * CONTEXTS
+                    cnt = seen[chosen]
+                    step = ((bit << 16) - squash[dot + limit]) * (lr + lr_first // (cnt + 1))
                     if cnt < 65535:
-                        seen[sel[s]] = cnt + 1
+                        seen[chosen] = cnt + 1
                     for j in range(CONTEXTS):
-                        moved = weights[base + j] + ((inp[j] * step + (1 << (STEP_SHIFT - 1))) >> STEP_SHIFT)
+                        moved = weights[base + j] + ((work[VOTE + j] * step + (1 << (STEP_SHIFT - 1))) >> STEP_SHIFT)
                         weights[base + j] = min(max(moved, -WEIGHT_MAX), WEIGHT_MAX)
+                goal = 4194303 if bit else 0
                 for j in range(CONTEXTS):
-                    v = slots[index[j]]
-                    cnt = v & 255
+                    v = work[HELD + j]
                     pr = v >> 8
-                    if bit:
-                        pr += ((4194303 - pr) * rate[cnt]) >> 16
-                    else:
-                        pr -= (pr * rate[cnt]) >> 16
-                    if cnt < last:
-                        cnt += 1
-                    slots[index[j]] = (pr << 8) | cnt
+                    # towards 0 the step is rounded down before it is taken off
+                    moved = ((goal - pr) * work[STEP + j]) >> 16 if bit else -((pr * work[STEP + j]) >> 16)
+                    work[HELD + j] = ((pr + moved) << 8) | min((v & 255) + 1, last)
+                for j in range(CONTEXTS):
+                    slots[work[PLACE + j]] = work[HELD + j]
                 # the next decision, or the next pixel
                 if k < 3:
                     if bit:

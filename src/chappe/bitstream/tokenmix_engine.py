@@ -52,16 +52,21 @@ def run(grid: Grid, prior: TokenPrior, count: int, mask: np.ndarray | None = Non
         grid.cells, prior.classes, count, prior.size, prior.vectors.reshape(-1), prior.levels, prior.cluster,
         prior.member, prior.first, hidden, prior.position.values, prior.index.values, shifts, squash(), power(), buf,
     )  # fmt: skip
-    scratch = (width, max(hidden), prior.levels + prior.clusters)
-    changed = (bits, tokens), (state, out, notes, *(np.zeros(n, np.int64) for n in scratch))
+    scratch = (
+        width, max(hidden), prior.levels + prior.clusters,
+        cells, (prior.classes + 2) * prior.size, prior.classes + 2, 5 * (prior.classes + 1), 12,
+    )  # fmt: skip
+    changed = (bits, tokens), (state, out, notes)
     if engine_name() == "numba":
         from . import tokenmix_numba
 
-        used = tokenmix_numba.run(int(decode), *grid.shape, *before, *changed[0], *after, *changed[1])
+        used = tokenmix_numba.run(int(decode), *grid.shape, *before, *changed[0], *after, *changed[1],
+                                   tuple(np.zeros(n, np.int64) for n in scratch))  # fmt: skip
     else:
         lists = [[a.tolist() for a in group] for group in changed]
         plain = [[v.tolist() if isinstance(v, np.ndarray) else v for v in group] for group in (before, after)]
-        used = tokenmix_python.run(int(decode), *grid.shape, *plain[0], *lists[0], *plain[1], *lists[1])
+        used = tokenmix_python.run(int(decode), *grid.shape, *plain[0], *lists[0], *plain[1], *lists[1],
+                                    [[0] * n for n in scratch])  # fmt: skip
         for array, values in zip((*changed[0], *changed[1]), (*lists[0], *lists[1]), strict=True):
             array[:] = values
     return bits, tokens, out[: 0 if decode else 3 * used].reshape(-1, 3), notes

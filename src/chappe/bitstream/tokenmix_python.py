@@ -24,8 +24,7 @@ def inputs(size: int, classes: int) -> int:
 
 
 def run(decode, height, width, candidate, known, mask, grid, cells, classes, count, size, vectors, levels, cluster,
-        member, first, hidden, position, index, shifts, squash, power, buf, state, out, trace, x, act,
-        logits):  # fmt: skip
+        member, first, hidden, position, index, shifts, squash, power, buf, state, out, trace, scratch):  # fmt: skip
     """Code one grid: fill `out` with the symbols' ranges, or read the symbols from `buf` into `mask` and `grid`.
 
     All arrays are flat. decode: 0 or 1. candidate, mask (K,): 0 or 1. known (K,), grid (K,): indices, -1 for none; grid
@@ -34,9 +33,11 @@ def run(decode, height, width, candidate, known, mask, grid, cells, classes, cou
     hidden (2,): units of the two networks; position, index: their weights, see tokenmix_prior.Net. shifts (4,). squash,
     power: see tokenmix_prior. buf, state (3,): stream, and the range decoder's code, range and place. out (symbols, 3)
     flat: cum, freq, total; or bit, p1, 0. trace, if not empty: inputs and bit of every decision, inputs, index and the
-    four neighbours' indices of every token. x (inputs,), act (units,), logits (levels + clusters,): scratch.
+    four neighbours' indices of every token. scratch, all zero: x (inputs,), act (units,), logits (levels + clusters,),
+    major (K,), sums ((classes + 2) * size,), tokens (classes + 2,), stats (5 (classes + 1),), gate (12,).
     Returns the number of symbols.
     """
+    x, act, logits, major, sums, tokens, stats, gate = scratch
     limit = (len(squash) - 1) >> 1
     far = len(power) - 1
     total_cells = height * width
@@ -55,34 +56,32 @@ def run(decode, height, width, candidate, known, mask, grid, cells, classes, cou
     span = state[1]
     at = state[2]
     # the class that most samples of a cell have; `classes` where none is known
-    major = [classes] * total_cells
-    tally = [0] * (classes + 1)
+    kinds = classes + 1  # stats, by class: samples of a cell, cells, tokens known before, cells sent, cells asked
+    area = kinds
+    before = 2 * kinds
+    ones = 3 * kinds
+    asked = 4 * kinds
     for k in range(total_cells):
+        major[k] = classes
         for c in range(classes):
-            tally[c] = 0
+            stats[c] = 0
         for s in range(16):
             v = cells[16 * k + s]
             if v < classes:
-                tally[v] += 1
+                stats[v] += 1
         best = 0
         for c in range(classes):
-            if tally[c] > best:
-                best = tally[c]
+            if stats[c] > best:
+                best = stats[c]
                 major[k] = c
-    # sums over the tokens known so far, of all cells and of the cells of each class
-    sums = [0] * ((classes + 2) * size)
-    tokens = [0] * (classes + 2)
-    area = [0] * (classes + 1)
-    before = [0] * (classes + 1)
-    ones = [0] * (classes + 1)
-    asked = [0] * (classes + 1)
+    # sums: over the tokens known so far, of the cells of each class and of all cells
     free = 0
     for k in range(total_cells):
         c = major[k]
-        area[c] += 1
+        stats[area + c] += 1
         free += candidate[k]
         if known[k] >= 0:
-            before[c] += 1
+            stats[before + c] += 1
             for i in range(size):
                 v = vectors[known[k] * size + i]
                 sums[c * size + i] += v
@@ -94,7 +93,6 @@ def run(decode, height, width, candidate, known, mask, grid, cells, classes, cou
     rest = free
     symbols = 0
     traced = 0
-    gate = [0] * 8
     for phase in range(2):
         units = hidden[phase]
         net = position if phase == 0 else index
@@ -107,8 +105,8 @@ def run(decode, height, width, candidate, known, mask, grid, cells, classes, cou
                     mask[k] = v
                     left -= v
                     rest -= 1
-                    asked[major[k]] += 1
-                    ones[major[k]] += v
+                    stats[asked + major[k]] += 1
+                    stats[ones + major[k]] += v
                     continue
             elif mask[k] == 0:
                 continue
@@ -179,10 +177,10 @@ def run(decode, height, width, candidate, known, mask, grid, cells, classes, cou
                     x[base_class + size + 2] = FLAG
                 if seen > 8:
                     x[base_class + size + 3] = FLAG
-            if asked[own] > 3:
-                x[base_rate] = (2 * ones[own] + 1) * 32 // (asked[own] + 1)
+            if stats[asked + own] > 3:
+                x[base_rate] = (2 * stats[ones + own] + 1) * 32 // (stats[asked + own] + 1)
                 x[base_rate + 1] = FLAG
-            x[base_rate + 2] = 64 * before[own] // area[own]
+            x[base_rate + 2] = 64 * stats[before + own] // stats[area + own]
             x[base_rate + 3] = 64 * part // whole
             # the hidden layer: inputs that are zero, most of them, cost nothing
             bias = inputs * units
@@ -231,8 +229,8 @@ def run(decode, height, width, candidate, known, mask, grid, cells, classes, cou
                     traced += inputs + 1
                 left -= bit
                 rest -= 1
-                asked[own] += 1
-                ones[own] += bit
+                stats[asked + own] += 1
+                stats[ones + own] += bit
                 continue
             # logits: gates, clusters, then the members of one cluster; a neighbour's index gets its gates on top
             for g in range(8):
@@ -246,8 +244,8 @@ def run(decode, height, width, candidate, known, mask, grid, cells, classes, cou
                 for i in range(units):
                     dot += act[i] * net[base + g * units + i]
                 logits[g] = dot >> shifts[3]
-            near = [-1, -1, -1, -1]
             for g in range(4):
+                gate[8 + g] = -1
                 dy = 0 if g == 0 else -1
                 dx = 0
                 if g == 0 or g == 2:
@@ -256,9 +254,9 @@ def run(decode, height, width, candidate, known, mask, grid, cells, classes, cou
                     dx = 1
                 if 0 <= y + dy < height and 0 <= col + dx < width:
                     o = k + dy * width + dx
-                    near[g] = grid[o] if mask[o] == 1 else known[o]
-                    if near[g] >= 0:
-                        logits[cluster[near[g]]] += gate[4 + g]
+                    gate[8 + g] = grid[o] if mask[o] == 1 else known[o]
+                    if gate[8 + g] >= 0:
+                        logits[cluster[gate[8 + g]]] += gate[4 + g]
             base += clusters * (units + 1)
             target = grid[k]
             chosen = 0 if decode else cluster[target]
@@ -274,9 +272,9 @@ def run(decode, height, width, candidate, known, mask, grid, cells, classes, cou
                             dot += act[i] * net[base + member[j] * units + i]
                         logits[j] = dot >> shifts[3]
                     for g in range(4):
-                        if near[g] >= 0 and cluster[near[g]] == chosen:
+                        if gate[8 + g] >= 0 and cluster[gate[8 + g]] == chosen:
                             for j in range(start, stop):
-                                if member[j] == near[g]:
+                                if member[j] == gate[8 + g]:
                                     logits[j] += gate[g]
                 top = logits[start]
                 for j in range(start, stop):
@@ -319,7 +317,7 @@ def run(decode, height, width, candidate, known, mask, grid, cells, classes, cou
                     trace[traced + d] = x[d]
                 trace[traced + inputs] = target
                 for g in range(4):
-                    trace[traced + inputs + 1 + g] = near[g]
+                    trace[traced + inputs + 1 + g] = gate[8 + g]
                 traced += inputs + 5
             for i in range(size):
                 v = vectors[target * size + i]

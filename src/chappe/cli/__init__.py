@@ -25,6 +25,7 @@ from chappe.cli import (
     export,
     info,
     link,
+    link_bench,
     models,
     plot,
     train,
@@ -48,6 +49,7 @@ _COMMANDS = (
     audit,
     edge,
     link,
+    link_bench,
     train,
     doctor,
 )

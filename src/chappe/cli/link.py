@@ -25,11 +25,11 @@ def add_parser(sub) -> None:
     parser.add_argument("photo", metavar="PHOTO", help="picture, or - for stdin")
     parser.add_argument("-o", "--out", metavar="OUT", help="picture as it arrives (its suffix says the kind)")
     parser.add_argument("--system", choices=SYSTEMS, default="digital",
-                        help="adjscc and the like need --weights (default %(default)s)")  # fmt: skip
+                        help="a codec and a code, or a learned link (default %(default)s)")  # fmt: skip
     parser.add_argument(
         "--weights",
         metavar="DIR",
-        help="of a learned link: the folder that chappe train link wrote (scsc: the bundled one)",
+        help="of a learned link: a folder that chappe train link wrote (default: the bundled one)",
     )
     parser.add_argument("--without", nargs="+", default=[], choices=("ppen", "pcen"), metavar="PART",
                         help="leave ppen or pcen out of a learned link")  # fmt: skip
@@ -137,11 +137,9 @@ def _system(args: argparse.Namespace, link, auto: bool):
         if args.weights or args.without:
             raise UsageError("--weights and --without are for learned links: name one by --system.")
         return PictureLink(args.codec or DEFAULT_MODEL, link, adapt=auto, target=args.target, slices=args.slices)
-    from chappe.link.learned.store import BUNDLED, load_folder
+    from chappe.link.learned.store import bundled, load_folder
 
-    weights = args.weights or BUNDLED.get(args.system)
-    if not weights:
-        raise UsageError(f"{args.system} is a learned link: give --weights DIR, made by chappe train link.")
+    weights = args.weights or bundled(args.system)
     if args.slices is not None:
         raise UsageError("--slices is for --system digital.")
     system = load_folder(weights, link, codec=args.codec, without=args.without, adapt=auto, target=args.target)

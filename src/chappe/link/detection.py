@@ -68,18 +68,23 @@ def point_llrs(
 
     The vectors count up, the first stream's symbol most significant.
     """
-    m = bits_per_symbol(modulation)
-    place = torch.arange(heard.shape[2], device=heard.device)
-    best = torch.logsumexp if method == "app" else torch.amax
+    m, count = bits_per_symbol(modulation), heard.shape[2]
+    bits = torch.arange(streams * m - 1, -1, -1, device=heard.device)
+    one = torch.arange(count, device=heard.device)[:, None] >> bits & 1  # (P, bits)
+    # |y|^2 is the same for all vectors: what is left of |y - h|^2 is one product of matrices.
+    power = heard.abs().square().sum(1)[:, None]  # (B, 1, P)
     out = []
-    step = max(1, (1 << 22) // (heard.shape[2] * max(1, y.shape[0] * y.shape[1])))
+    step = max(1, (1 << 22) // (count * max(1, y.shape[0] * y.shape[1])))
     for part in y.split(step, dim=2):
-        metric = -((part[..., None] - heard[:, :, None, :]).abs() ** 2).sum(1) / sigma2[:, None, None]  # (B, K, P)
-        bits = []
-        for bit in range(streams * m - 1, -1, -1):
-            one = (place >> bit & 1).bool()
-            bits.append(best(metric[..., ~one], -1) - best(metric[..., one], -1))
-        out.append(torch.stack(bits, -1).unflatten(-1, (streams, m)))
+        metric = (2 * (part.mT @ heard.conj()).real - power) / sigma2[:, None, None]  # (B, K, P)
+        if method == "app":  # in double precision sums keep their logarithms down to e^-700
+            likely = (metric - metric.amax(-1, keepdim=True)).double().exp()
+            zeros, ones = ((likely @ mask.double()).clamp_min(1e-300).log() for mask in (1 - one, one))
+            llr = (zeros - ones).to(metric.dtype)
+        else:
+            each = [[metric[..., one[:, b] == value].amax(-1) for value in (0, 1)] for b in range(len(bits))]
+            llr = torch.stack([zeros - ones for zeros, ones in each], -1)
+        out.append(llr.unflatten(-1, (streams, m)))
     return torch.cat(out, 1).transpose(1, 2)
 
 

@@ -14,7 +14,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from chappe.link.detection import DETECTORS, detect
 from chappe.link.ldpc import MIN_SUM
 from chappe.link.precoding import PRECODERS, precoder
 from chappe.link.qam import bits_per_symbol, map_bits
+from chappe.link.scrambling import C_INIT, gold
 from chappe.link.transport import TransportBlock, parse_rate
 
 __all__ = ["DECODERS", "SNR_TEXT", "DigitalLink", "Reception"]
@@ -35,6 +36,7 @@ SNR_TEXT = {
 }
 DECODERS = {"corrected": 0.0, "minsum": MIN_SUM}
 _USES_AT_ONCE = 1 << 16  # bounds the memory of the channel, whatever the payload
+_KEPT = 1 << 15  # bytes of the payloads whose coded bits are kept
 _SHOWN = 2048  # received symbols kept to look at
 
 
@@ -76,12 +78,13 @@ class Reception:
 
 @dataclass(frozen=True)
 class DigitalLink:
-    """Payload -> CRC, code blocks, 5G LDPC -> QAM -> precoder -> channel -> detector -> LLRs -> decoder -> check.
+    """Payload -> CRC, code blocks, 5G LDPC, scrambling -> QAM -> precoder -> channel -> detector -> LLRs -> and back.
 
     channel: `<law>[NtxNr]` (`chappe.link.channels.LAWS`) or a ChannelSpec. snr: "antenna" or "total" (`SNR_TEXT`).
     rate: of the code, 1/1000 to 5/6. precoder, detector: `PRECODERS`, `DETECTORS`. llr: "app" or "maxlog".
     decoder: "corrected" or "minsum". csi_error: variance of the error in each entry of the channel that both ends know;
-    csi_aware: the receiver knows that variance (Rayleigh's prior) and reckons with it. Raises UsageError.
+    csi_aware: the receiver knows that variance (Rayleigh's prior) and reckons with it. scrambling: c_init of 5G's
+    sequence, which starts anew with every payload, or None. Raises UsageError.
     """
 
     channel: str | ChannelSpec = "rayleigh2x2"
@@ -96,6 +99,7 @@ class DigitalLink:
     csi_aware: bool = False
     decoder: str = "corrected"
     iterations: int = 20
+    scrambling: int | None = C_INIT
 
     def __post_init__(self) -> None:
         spec = parse_channel(self.channel)
@@ -110,6 +114,8 @@ class DigitalLink:
             raise UsageError(f"An SNR is a number of dB from -50 to 100, not {self.snr_db!r}.")
         if not 0 <= self.csi_error <= 10 or not 1 <= self.iterations <= 1000:
             raise UsageError("csi_error is 0 to 10 and iterations 1 to 1000.")
+        if self.scrambling is not None and not 0 <= self.scrambling < 1 << 31:
+            raise UsageError(f"The start of a scrambling sequence has 31 bits, not {self.scrambling!r}.")
 
     @cached_property
     def spec(self) -> ChannelSpec:
@@ -162,7 +168,7 @@ class DigitalLink:
         if self.spec.law == "erasure":
             return self._packets(data, seed)
         blocks = [self.block(len(payload)) for payload in data]
-        coded = np.concatenate([block.encode(payload) for block, payload in zip(blocks, data, strict=True)])
+        coded = np.concatenate([self._coded(block, payload) for block, payload in zip(blocks, data, strict=True)])
         llr, shown = self._flip(coded, seed) if self.spec.law == "bsc" else self._air(coded, seed)
         out, start = [], 0
         for block, payload in zip(blocks, data, strict=True):
@@ -174,12 +180,20 @@ class DigitalLink:
     def send_over(self, payload: bytes, h: torch.Tensor, *, seed: int = 0) -> Reception:
         """`send` over one channel h (1, Nr, Nt) that holds throughout and is known: what training draws."""
         block = self.block(len(payload))
-        coded = block.encode(payload)
+        coded = self._coded(block, payload)
         response = (h, h, block.coded_bits // (block.m * block.streams))
         llr, shown = self._air(coded, seed, response)
         return self._receive(block, payload, coded, llr, shown)
 
+    def _coded(self, block: TransportBlock, payload: bytes) -> np.ndarray:
+        """(n,) the bits that are sent."""
+        coded = (_encode if len(payload) <= _KEPT else TransportBlock.encode)(block, payload)
+        return coded if self.scrambling is None else coded ^ gold(self.scrambling, len(coded))
+
     def _receive(self, block: TransportBlock, payload: bytes, coded: np.ndarray, llr: np.ndarray, shown) -> Reception:
+        raw_ber = float(((llr < 0) != coded).mean())
+        if self.scrambling is not None:
+            np.negative(llr, out=llr, where=gold(self.scrambling, len(llr)).view(bool))
         result = block.decode(llr, iterations=self.iterations, scale=DECODERS[self.decoder])
         sent = np.unpackbits(np.frombuffer(payload, np.uint8))
         errors = int((~result.block_ok).sum())
@@ -189,7 +203,7 @@ class DigitalLink:
             blocks=block.blocks,
             block_errors=block.blocks if result.payload is None and not errors else errors,
             ber=float((result.bits[: len(sent)] != sent).mean()),
-            raw_ber=float(((llr < 0) != coded).mean()),
+            raw_ber=raw_ber,
             channel_uses=block.coded_bits // (block.m * block.streams),
             unit="complex" if self.spec.complex else "bit",
             size=len(payload),
@@ -264,6 +278,9 @@ class DigitalLink:
                                  len(lost), "packet", len(payload), None, self.text, 0.0,
                                  np.zeros(0, np.complex64)))  # fmt: skip
         return tuple(out)
+
+
+_encode = lru_cache(maxsize=16)(TransportBlock.encode)  # a payload is often sent many times, over other fades
 
 
 def _pieces(uses: int, per: int):

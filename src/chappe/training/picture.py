@@ -15,7 +15,13 @@ from chappe.training.frames import Frames
 from chappe.training.loop import average_gradients
 from chappe.training.street import StreetBatches
 
-__all__ = ["PictureRecipe", "PictureTask"]
+__all__ = ["STREET_RELEVANCE", "PictureRecipe", "PictureTask"]
+
+
+STREET_RELEVANCE = (
+    "Sky=.2,Building=.3,Pole=.6,Road=.3,Pavement=.4,Tree=.35,SignSymbol=1,Fence=.6,Car=.5,Pedestrian=.9,"
+    "Bicyclist=.9,Void=.2"
+)
 
 
 @dataclass(frozen=True)
@@ -27,10 +33,7 @@ class PictureRecipe:
     betas: tuple[float, float] = (0.9, 0.99)
     warmup: int = 100
     size: tuple[int, int] = (256, 512)
-    relevance: str = (
-        "Sky=.2,Building=.3,Pole=.6,Road=.3,Pavement=.4,Tree=.35,SignSymbol=1,Fence=.6,Car=.5,Pedestrian=.9,"
-        "Bicyclist=.9,Void=.2"
-    )
+    relevance: str = STREET_RELEVANCE
     pixel_weight: float = 4.0
     perceptual_weight: float = 1.5
     perceptual_crop: float = 0.5  # share of the width each step compares, at a random place

@@ -25,7 +25,8 @@ class StreetBatches:
     """Seeded, augmented batches of frames and scenes with rare objects pasted in (SQ-GAN IV-A).
 
     `scenes`, when given, replace a share `scene_share` of the frames; `paste` are the class indices that are copied
-    between the pictures of a batch, at most `paste_most` a picture, never over `protected` classes.
+    between the pictures of a batch, at most `paste_most` a picture, never over `protected` classes. `zoom`: see
+    `Augment`.
     """
 
     frames: Frames
@@ -37,10 +38,11 @@ class StreetBatches:
     paste: tuple[int, ...] = ()
     protected: tuple[int, ...] = ()
     paste_most: int = 0
+    zoom: tuple[float, float] = Augment.zoom
     augment: Augment = field(init=False)
 
     def __post_init__(self):
-        object.__setattr__(self, "augment", Augment(size=self.size, void=self.void))
+        object.__setattr__(self, "augment", Augment(size=self.size, zoom=self.zoom, void=self.void))
 
     def arrays(self, rng: np.random.Generator) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Pictures (H, W, 3) uint8 and labels (H, W) uint8."""

@@ -86,6 +86,10 @@ class JsccLink(Link):
         self.name, self.net, self.radio, self.ppen, self.pcen = name, net.eval(), radio, ppen, pcen
         self.streams = min(radio.spec.nt, radio.spec.nr)
 
+    def on(self, radio: DigitalLink) -> JsccLink:
+        """See `Link.on`."""
+        return JsccLink(self.name, self.net, radio, ppen=self.ppen, pcen=self.pcen)
+
     def count(self, height: int, width: int, cbr: str | float | Fraction | None) -> int:
         """Reals a cell that fit; all where no CBR is given. Raises RateError where not one a stream fits."""
         if cbr is None:

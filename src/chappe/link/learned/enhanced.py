@@ -13,7 +13,7 @@ from chappe.link.digital import DigitalLink
 from chappe.link.learned.pcen import Moments, linear_receiver
 from chappe.link.qam import constellation, demap
 
-__all__ = ["EnhancedLink"]
+__all__ = ["EnhancedLink", "enhanced"]
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,12 @@ class EnhancedLink(DigitalLink):
         if self.detector == "ml":
             return point_llrs(y, known @ table, sigma2, self.modulation, self.streams, self.llr), symbols
         return demap(symbols, variance[..., None], self.modulation, self.llr), symbols
+
+
+def enhanced(radio: DigitalLink, enhancer: nn.Module) -> EnhancedLink:
+    """`radio` with an enhancer at its antennas; detectors other than "ml" become "lmmse"."""
+    kept = {name: getattr(radio, name) for name in DigitalLink.__dataclass_fields__}
+    return EnhancedLink(**{**kept, "detector": "ml" if radio.detector == "ml" else "lmmse"}, enhancer=enhancer)
 
 
 def _index(x: Tensor, modulation: str) -> Tensor:

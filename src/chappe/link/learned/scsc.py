@@ -16,14 +16,15 @@ import numpy as np
 import torch
 
 from chappe.classical.base import ClassicalCodec
-from chappe.codec import Codec
+from chappe.codec import Codec, OperatingPoint
 from chappe.errors import RateError, UsageError
 from chappe.image import read_image
-from chappe.link.adaptation import MCS_TABLE, best_mcs, payload_limit, uses_budget
+from chappe.link.adaptation import MCS_TABLE, best_mcs, payload_limit
 from chappe.link.digital import DigitalLink
 from chappe.link.learned.analog import LearnedReceived, to_picture, to_tensor
+from chappe.link.learned.enhanced import EnhancedLink, enhanced
 from chappe.link.learned.rate import block_bits
-from chappe.link.picture import Link, PictureLink, Received, encode_within, open_codec, parse_cbr
+from chappe.link.picture import PictureLink, Received, once
 
 if TYPE_CHECKING:
     from chappe.codec import ImageSource
@@ -54,7 +55,7 @@ def resource_map(image: np.ndarray, sent_bytes: int) -> np.ndarray:
         return block_bits(to_tensor(image), torch.tensor([8.0 * sent_bytes]))[0].numpy()
 
 
-class ScscLink(Link):
+class ScscLink(PictureLink):
     """See the module. link: a DigitalLink, or an EnhancedLink that holds the PCEN. ppen: None for "w/o PPEN".
 
     adapt: choose the code rate (and, without PCEN, the modulation) for each picture.
@@ -70,22 +71,32 @@ class ScscLink(Link):
         adapt: bool = False,
         target: float = 0.1,
     ) -> None:
-        self.codec = open_codec(codec) if isinstance(codec, str) else codec
-        self.link, self.ppen, self.name, self.adapt, self.target = link, ppen, name, adapt, target
+        super().__init__(codec, link, adapt=adapt, target=target)
+        self.ppen, self.name = ppen, name
         if ppen is not None:
             ppen.eval()
             strength_of(self.codec, self.codec.points()[0].settings["quality"])
 
-    def prepared(self, image: np.ndarray, bpp: float) -> np.ndarray:
-        """What the codec is given instead of (H, W, 3) uint8 for about that rate."""
+    def on(self, radio: DigitalLink) -> ScscLink:
+        """See `Link.on`; a DigitalLink gets this system's PCEN."""
+        enhancer = getattr(self.radio, "enhancer", None)
+        if enhancer is not None and not isinstance(radio, EnhancedLink):
+            radio = enhanced(radio, enhancer)
+        return super().on(radio)
+
+    def prepared(self, image: np.ndarray, bpp: float, files: dict | None = None) -> np.ndarray:
+        """What the codec is given instead of (H, W, 3) uint8 for about that rate. files: see `PictureLink.pack`."""
         if self.ppen is None:
             return image
-        try:
-            strength = strength_of(self.codec, self.codec.rung(image, bpp).quality)
-        except RateError:  # below its lowest rate; the processed picture may still fit
-            strength = 1.0
+        strength = once(files, ("strength", id(self.codec), bpp), lambda: self._strength(image, bpp))
         with torch.inference_mode():
             return to_picture(self.ppen(to_tensor(image), torch.tensor([strength])))
+
+    def _strength(self, image: np.ndarray, bpp: float) -> float:
+        try:
+            return strength_of(self.codec, self.codec.rung(image, bpp).quality)
+        except RateError:  # below its lowest rate; the processed picture may still fit
+            return 1.0
 
     def transmit(
         self,
@@ -97,29 +108,31 @@ class ScscLink(Link):
     ) -> LearnedReceived:
         """See `Link.transmit`; instead of a CBR a rate. Raises RateError where no file fits."""
         picture = read_image(image)
-        height, width = picture.shape[:2]
-        if cbr is not None and bpp is not None:
-            raise UsageError("give one of a CBR and a rate.")
-        if cbr is None:
-            bpp = _DEFAULT_BPP if bpp is None else bpp
-            link = self._chosen(max(1, round(bpp * height * width / 8)))
-            given = self.prepared(picture, bpp)
-            blob = self.codec.encode(given, bpp=bpp)
-        else:
-            uses = uses_budget(parse_cbr(cbr), height * width)
-            link = self._chosen(payload_limit(self.link, uses))
-            given = self.prepared(picture, min(24.0, 8 * payload_limit(link, uses) / (height * width)))
-            blob = encode_within(self.codec, given, link, uses)
-        out = PictureLink(self.codec, link).carry(blob, link, picture.shape, seed)
+        blob, link = self.pack(picture, cbr=cbr, bpp=_DEFAULT_BPP if cbr is bpp is None else bpp)
+        out = self.carry(blob, link, picture.shape, seed)
         kept = {f.name: getattr(out, f.name) for f in fields(Received)}
         if not isinstance(self.codec, ClassicalCodec):  # no transform codec: its bits are elsewhere
             return LearnedReceived(**kept)
+        given = self.prepared(picture, 8 * len(blob) / (picture.shape[0] * picture.shape[1]))
         return LearnedReceived(**kept, resources=resource_map(given, len(blob)), resource_unit="bits of a block")
+
+    @property
+    def _maker(self) -> tuple:
+        return id(self.codec), self.slices, *(() if self.ppen is None else (id(self.ppen),))
+
+    def _encoded(
+        self, picture: np.ndarray, bpp: float | None, point: OperatingPoint | str | None, files: dict | None
+    ) -> bytes:
+        return super()._encoded(self.prepared(picture, bpp, files), bpp, point, files)
+
+    def _within(self, picture: np.ndarray, link: DigitalLink, uses: int, files: dict | None) -> bytes:
+        bpp = min(24.0, 8 * payload_limit(link, uses) / (picture.shape[0] * picture.shape[1]))
+        return super()._within(self.prepared(picture, bpp, files), link, uses, files)
 
     def _chosen(self, size: int) -> DigitalLink:
         if not self.adapt:
-            return self.link
-        fixed = hasattr(self.link, "enhancer")
-        table = [mcs for mcs in MCS_TABLE if not fixed or mcs.modulation == self.link.modulation]
-        mcs = best_mcs(self.link, size, target=self.target, table=table)
-        return replace(self.link, modulation=mcs.modulation, rate=mcs.rate)
+            return self.radio
+        fixed = isinstance(self.radio, EnhancedLink)
+        table = [mcs for mcs in MCS_TABLE if not fixed or mcs.modulation == self.radio.modulation]
+        mcs = best_mcs(self.radio, size, target=self.target, table=table)
+        return replace(self.radio, modulation=mcs.modulation, rate=mcs.rate)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -13,7 +13,7 @@ from chappe.errors import ChappeError, InputError, UsageError
 from chappe.link.digital import DigitalLink
 from chappe.link.learned.analog import JsccLink
 from chappe.link.learned.config import JsccConfig, MutualConfig, PcenConfig, PpenConfig
-from chappe.link.learned.enhanced import EnhancedLink
+from chappe.link.learned.enhanced import enhanced
 from chappe.link.learned.jscc import JsccNet
 from chappe.link.learned.mutual import MutualPrecoder
 from chappe.link.learned.pcen import PCEN
@@ -21,11 +21,37 @@ from chappe.link.learned.ppen import PPEN
 from chappe.link.learned.scsc import ScscLink
 from chappe.link.picture import Link
 
-__all__ = ["BUNDLED", "SYSTEMS", "load_folder", "read_parts", "save_folder"]
+__all__ = ["BUNDLED", "SYSTEMS", "bundled", "load_folder", "read_parts", "save_folder"]
 
-BUNDLED = {"scsc": Path(__file__).parents[2] / "weights" / "link-scsc-street-v1"}
-"""Folders that ship, by system: SCSC's has the mutual-information precoder (QPSK, 2x2 antennas) and no PPEN yet."""
 SYSTEMS = ("scsc", "adjscc", "deepjscc-mimo", "proxynet")
+_WEIGHTS = Path(__file__).parents[2] / "weights"
+
+
+def _newest() -> dict[str, Path]:
+    """By the name that stands between "link-" and "-street-v<number>": the folder of the highest number."""
+    found: dict[str, tuple[int, Path]] = {}
+    for folder in _WEIGHTS.glob("link-*-street-v*"):
+        match = re.fullmatch(r"link-(.+)-street-v(\d+)", folder.name)
+        if match and (folder / "config.json").is_file():
+            found[match[1]] = max(found.get(match[1], (0, folder)), (int(match[2]), folder))
+    return {name: folder for name, (_, folder) in sorted(found.items())}
+
+
+BUNDLED = _newest()
+"""Folders that ship, by system, the newest of each. "scsc-noqa" is SCSC trained without quantisation-adaptive layers;
+"mutual" the mutual-information precoder alone (QPSK, 2x2 antennas), where SCSC's own folder has another part."""
+
+
+def bundled(name: str) -> Path:
+    """The folder of `BUNDLED`. Raises UsageError where none ships."""
+    if name not in BUNDLED:
+        raise UsageError(
+            f"no weights of {name} ship (there are {', '.join(BUNDLED) or 'none'}): give a folder that "
+            "chappe train link wrote, --weights DIR."
+        )
+    return BUNDLED[name]
+
+
 PARTS = {"ppen": (PpenConfig, PPEN), "pcen": (PcenConfig, PCEN), "mutual": (MutualConfig, MutualPrecoder),
          "net": (JsccConfig, JsccNet)}  # fmt: skip
 
@@ -108,7 +134,5 @@ def load_folder(
             raise InputError(f"{folder}: {system} needs a network and has none: train again.")
         return JsccLink(system, parts["net"], radio, ppen=ppen, pcen=enhancer if system == "proxynet" else None)
     if enhancer is not None:
-        kept = {f: getattr(radio, f) for f in DigitalLink.__dataclass_fields__}
-        detector = radio.detector if radio.detector == "ml" else "lmmse"
-        radio = EnhancedLink(**{**kept, "detector": detector}, enhancer=enhancer)
-    return ScscLink(codec or meta.get("codec", "jpeg"), replace(radio), ppen, adapt=adapt, target=target)
+        radio = enhanced(radio, enhancer)
+    return ScscLink(codec or meta.get("codec", "jpeg"), radio, ppen, adapt=adapt, target=target)

@@ -25,8 +25,8 @@ def shaken(x: Tensor, labels: Tensor, void: int, rng: np.random.Generator) -> tu
     """
     dy, dx = (int(d) for d in rng.integers(0, 8, 2))
     height, width = x.shape[2:]
-    gain, lift = rng.uniform(0.95, 1.05), rng.uniform(-0.04, 0.04)
-    noise = torch.randn_like(x) * rng.uniform(0.0, 0.03)
+    gain, lift = rng.uniform(0.9, 1.1), rng.uniform(-0.06, 0.06)
+    noise = torch.randn_like(x) * rng.uniform(0.0, 0.06)
     moved = F.pad(x * gain + lift + noise, (dx, 0, dy, 0), mode="replicate")[..., :height, :width]
     return moved, F.pad(labels, (dx, 0, dy, 0), value=void)[..., :height, :width]
 

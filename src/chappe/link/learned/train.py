@@ -26,7 +26,7 @@ __all__ = ["QUALITIES", "main", "make_parts"]
 
 # About 0.12 to 1.2 bpp of street pictures: what QPSK 1/2 to 16-QAM 3/4 on two streams carry at CBRs of 0.02 to 1/12.
 QUALITIES = {"jpeg": (2, 5, 10, 20, 35, 50), "avif": (8, 20, 32, 44, 56, 66), "webp": (0, 2, 7, 20, 50, 75),
-             "jpeg2000": (0.12, 0.2, 0.3, 0.5, 0.8, 1.2), "hevc": (46, 41, 37, 34, 31, 28)}  # fmt: skip
+             "jpeg2000": (0.12, 0.2, 0.3, 0.5, 0.8, 1.2), "hevc": (46, 43, 40, 37, 34, 31, 28)}  # fmt: skip
 _VOID = 11
 
 
@@ -47,7 +47,7 @@ def make_parts(args: argparse.Namespace) -> dict[str, nn.Module]:
     if args.system != "scsc":
         kind = "proxy" if args.system == "proxynet" else args.system
         parts["net"] = JsccNet(JSCC_PRESETS[kind, args.preset])
-    elif "ppen" in parts:
+    elif "ppen" in parts and args.gradient == "proxy":
         parts["proxy"] = JsccNet(JSCC_PRESETS["proxy", args.preset])
     return parts
 
@@ -60,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
     mcs = parse_mcs(args.mcs)
     recipe = LinkRecipe(
         batch=args.batch, lr=args.lr, size=tuple(args.size), snr=tuple(args.snr), task=args.task,
-        task_weight=args.task_weight, seed=args.seed,
+        task_weight=args.task_weight, labels=args.labels, seed=args.seed,
     )  # fmt: skip
     if any(side % 16 for side in recipe.size) or min(recipe.size) < 32 or recipe.snr[0] > recipe.snr[1]:
         raise UsageError("--size takes multiples of 16 from 32 on, and --snr the lower end first.")
@@ -90,7 +90,8 @@ def _joint(args: argparse.Namespace, parts: dict[str, nn.Module], recipe: LinkRe
     from chappe import classical
     from chappe.link.learned.joint import JointConfig, ScscTask
 
-    joint = JointConfig(QUALITIES[args.codec], parse_mcs(args.mcs), rate_weight=args.rate_weight)
+    mcs = parse_mcs(args.mcs)
+    joint = JointConfig(QUALITIES[args.codec], mcs, rate_weight=args.rate_weight, gradient=args.gradient)
     return ScscTask(parts, classical.load(args.codec), recipe, joint, batches, segment=segment)
 
 
@@ -101,7 +102,8 @@ def _batches(args: argparse.Namespace, recipe: LinkRecipe) -> StreetBatches:
         raise UsageError("Give --data, or procedural scenes alone with --scenes N.")
     scenes = load_scenes(args.scenes) if args.scenes else None
     frames: Frames = load_frames(args.data) if args.data else scenes
-    return StreetBatches(frames, recipe.batch, _VOID, recipe.size, scenes, recipe.scene_share if args.data else 0.0)
+    share = recipe.scene_share if args.data else 0.0
+    return StreetBatches(frames, recipe.batch, _VOID, recipe.size, scenes, share, zoom=recipe.zoom)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -126,9 +128,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--no-ppen", action="store_true", help="train the precoder alone: seconds, and no data")
     add("--no-qa", action="store_true", help="PPEN without quantisation-adaptive layers")
     add("--task", choices=("segmentation", "detection", "classification"), default="segmentation")
-    add("--task-weight", type=float, default=0.5, help="of the task loss (default %(default)g)")
+    add("--task-weight", type=float, default=0.25, help="of the task loss (default %(default)g)")
     add("--task-everywhere", action="store_true", help="the task loss for adjscc and deepjscc-mimo too")
-    add("--rate-weight", type=float, default=0.02, help="of ln bpp in SCSC's loss (default %(default)g)")
+    add("--rate-weight", type=float, help="of ln bpp in SCSC's loss (default: what the codec itself pays)")
+    add("--gradient", choices=("around", "proxy"), default="around", help="past SCSC's codec (default %(default)s)")
+    add("--labels", choices=("true", "read"), default="true", help="of the task (default %(default)s)")
     add("--scenes", type=int, default=200, help="procedural scenes to mix in (0: none)")
     add("--minutes", type=float, help="stop, resumably, after this long")
     add("--seed", type=int, default=0)

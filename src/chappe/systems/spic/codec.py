@@ -28,7 +28,7 @@ from chappe.systems.mapstream import (
     protect_weights,
 )
 from chappe.systems.rate import split_bytes
-from chappe.systems.spic.coarse import FACTOR, decode_coarse, encode_coarse, imagine, shrink, smooth
+from chappe.systems.spic.coarse import FACTOR, decode_coarse, encode_coarse, imagine, setting, shrink, smooth
 from chappe.systems.spic.restore import Restorer
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["OnePassCodec", "Sender", "load_folder", "load_onepass"]
 
 WEIGHTS = Path(__file__).parents[2] / "weights"
+FIRST = 25  # the quality that the search begins with
 KNOBS = ("bpp", "map", "map_share", "quality", "goal", "relevance")
 
 
@@ -64,6 +65,17 @@ class OnePassCodec(MapCodec):
 
     def _sections(self, image: np.ndarray, labels: np.ndarray, rate: _Rate) -> list[Section]:
         return Sender(self, image, labels, rate.relevance).sections(rate)
+
+    def _code(self, image: np.ndarray, labels: np.ndarray | None, rate: _Rate) -> list[Section]:
+        own = isinstance(rate, _Rate) and rate.relevance is None and rate.quality is None  # of no class built on this
+        if labels is not None or not own:
+            return super()._code(image, labels, rate)
+        from concurrent.futures import ThreadPoolExecutor
+
+        small = shrink(pad_to_cells(image))
+        with ThreadPoolExecutor(1) as pool:  # beside the segmenter, which needs none of it
+            first = pool.submit(encode_coarse, small, FIRST)
+            return Sender(self, image, self.segment(image), first=first.result).sections(rate)
 
     def decode(self, blob: bytes) -> Decoded:
         labels, coarse, by_type = self._received(blob)
@@ -121,17 +133,19 @@ class Sender:
     """One picture on its way into a file; every quality of the coarse picture is coded at most once.
 
     `relevance` (classes,) in [0, 1]: what matters less is smoothed before it is coded, and its map simplified sooner.
+    `first` returns the coarse picture's code at quality FIRST where somebody else is at it already.
     """
 
-    def __init__(self, codec: OnePassCodec, image: np.ndarray, labels: np.ndarray, relevance: np.ndarray | None = None):
-        self.codec, self.shape = codec, labels.shape
+    def __init__(self, codec: OnePassCodec, image: np.ndarray, labels: np.ndarray, relevance: np.ndarray | None = None,
+                 first: Callable[[], bytes] | None = None):  # fmt: skip
+        self.codec, self.shape, self._first = codec, labels.shape, first
         protect = codec.settings.get("protect")
         self.small = shrink(pad_to_cells(image))
         if relevance is not None:
             protect = protect_weights(protect, relevance, codec.classes)
             self.small = smooth(self.small, relevance[pad_to_cells(labels)])
         self.map = MapCoder(labels, codec.classes, codec.taxonomy, protect)
-        self._coded: dict[int, Section] = {}
+        self._coded: dict[bytes, Section] = {}
 
     def sections(self, rate: _Rate) -> list[Section]:
         if rate.quality is not None:
@@ -144,9 +158,11 @@ class Sender:
 
     def coarse(self, quality: int) -> Section:
         """The coarse picture's section at one quality."""
-        if quality not in self._coded:
-            self._coded[quality] = Section(SectionType.COARSE_IMAGE, encode_coarse(self.small, quality))
-        return self._coded[quality]
+        key = setting(quality)
+        if key not in self._coded:
+            payload = encode_coarse(self.small, quality) if quality != FIRST or self._first is None else self._first()
+            self._coded[key] = Section(SectionType.COARSE_IMAGE, payload)
+        return self._coded[key]
 
     def _fit(self, rate: _Rate) -> list[Section]:
         """Map first within its share, then the best coarse picture that fits; what it cannot use goes to the map."""
@@ -180,9 +196,7 @@ class Sender:
             return container.section_size(len(self.coarse(quality).payload))
 
         low, high = 0, 100
-        quality = 25
-        if size(0) >= room:
-            return self.coarse(0)
+        quality = FIRST
         while high - low > 1:
             if size(quality) <= room:
                 low = quality
@@ -192,6 +206,8 @@ class Sender:
                 high = quality
             step = math.log(max(room, 1) / size(quality)) / 0.035  # about 3.5 % of bytes a unit
             quality = min(high - 1, max(low + 1, round(quality + step)))
+        if low < 10 and size(0) >= room:  # dear to find out, and in no doubt where a better quality fits easily
+            return self.coarse(0)
         if size(low) < 0.97 * room and size(low + 1) - room < room - size(low):
             low += 1
         return self.coarse(low)
