@@ -11,7 +11,7 @@ import torch
 import toys
 from chappe.errors import UsageError
 from chappe.link import DigitalLink, PictureLink, sweep
-from chappe.link.learned import JsccLink, JsccNet
+from chappe.link.learned import JsccLink, JsccNet, store
 from chappe.link.learned.config import JsccConfig, MutualConfig, PpenConfig
 from chappe.link.learned.enhanced import EnhancedLink, enhanced
 from chappe.link.learned.mutual import MutualPrecoder
@@ -98,6 +98,17 @@ def test_a_filled_link_takes_its_whole_budget(uses):
     assert len(blob) <= len(encode_within(far.codec, IMAGE, link, uses))
     with pytest.raises(UsageError, match="either"):
         PictureLink("jpeg", link, adapt=True, fill=True)
+
+
+def test_links_of_ones_own_join_in(tmp_path, monkeypatch):
+    monkeypatch.setenv("CHAPPE_LINKS", str(tmp_path))
+    for name in ("link-adjscc-street-v9", "link-mine-street-v1", "link-mine-street-v10", "link-empty-street-v1"):
+        (tmp_path / name).mkdir()
+        if "empty" not in name:
+            (tmp_path / name / "config.json").write_text("{}")
+    found = store._newest()
+    assert found["adjscc"] == tmp_path / "link-adjscc-street-v9" and found["scsc"] == BUNDLED["scsc"]
+    assert found["mine"] == tmp_path / "link-mine-street-v10" and "empty" not in found
 
 
 def test_what_ships_and_what_does_not(monkeypatch):

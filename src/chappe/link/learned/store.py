@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -30,7 +31,8 @@ _WEIGHTS = Path(__file__).parents[2] / "weights"
 def _newest() -> dict[str, Path]:
     """By the name that stands between "link-" and "-street-v<number>": the folder of the highest number."""
     found: dict[str, tuple[int, Path]] = {}
-    for folder in _WEIGHTS.glob("link-*-street-v*"):
+    homes = [_WEIGHTS, *map(Path, filter(None, [os.environ.get("CHAPPE_LINKS")]))]
+    for folder in (folder for home in homes for folder in sorted(home.glob("link-*-street-v*"))):
         match = re.fullmatch(r"link-(.+)-street-v(\d+)", folder.name)
         if match and (folder / "config.json").is_file():
             found[match[1]] = max(found.get(match[1], (0, folder)), (int(match[2]), folder))
@@ -38,8 +40,9 @@ def _newest() -> dict[str, Path]:
 
 
 BUNDLED = _newest()
-"""Folders that ship, by system, the newest of each. "scsc-noqa" is SCSC trained without quantisation-adaptive layers;
-"mutual" the mutual-information precoder alone (QPSK, 2x2 antennas), where SCSC's own folder has another part."""
+"""Folders that ship and those in $CHAPPE_LINKS, by system, the newest of each. "mutual" is the mutual-information
+precoder alone (QPSK, 2x2 antennas), "pcen" PCEN as printed; "scsc-noqa", which does not ship, SCSC trained without
+quantisation-adaptive layers."""
 
 
 def bundled(name: str) -> Path:
