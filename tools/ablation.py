@@ -136,9 +136,11 @@ def main() -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
     data, scenes = load_frames(args.data / "camvid"), load_scenes(200)
-    models = {name: trained(name, data, scenes, args.out, args.steps, args.seed) for name in args.variants}
-    if None in models.values():
-        return
+    models = {}
+    for name in args.variants:
+        models[name] = trained(name, data, scenes, args.out, args.steps, args.seed)
+        if models[name] is None:
+            return
     judge, distance = load_judge(), SqueezeLPIPS.from_file(lpips_weights_path())
     for split in args.split:
         shots = [(f, f.labels_in("street11")) for f in frames(args.data / "camvid", split, every=args.every)]

@@ -281,7 +281,6 @@ def test_the_command(tmp_path, capsys):
     assert call(photo, "-o", out, *words, "--figure", figure) == 0
     assert "jpeg" in capsys.readouterr().err and figure.read_bytes()[:4] == b"\x89PNG"
     for wrong, text in (
-        (["--system", "proxynet"], "no weights of proxynet ship"),
         (["--weights", scsc], "learned links"),
         (["--system", "scsc", "--weights", adjscc], "holds adjscc"),
         (["--system", "adjscc", "--weights", adjscc, "--bpp", "1"], "makes no file"),
@@ -290,6 +289,7 @@ def test_the_command(tmp_path, capsys):
     ):
         with pytest.raises(ChappeError, match=text):
             call(photo, *wrong)
+    assert call(photo, "-o", out, "--system", "adjscc", "--cbr", "1/20") == 0  # the bundled weights
 
 
 def test_the_bundled_precoder_beats_the_best_closed_form():
