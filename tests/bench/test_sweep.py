@@ -18,6 +18,7 @@ from PIL import Image
 from chappe.bench import sweep
 from chappe.bench.codecs import open_codec
 from chappe.bench.plan import SweepSpec, make_plan
+from chappe.bench.pool import appending
 from chappe.bench.sweep import run_sweep
 from chappe.bench.table import aggregate, cells_to_json, load_rows
 from chappe.errors import ChappeError, InputError, MissingDependency, UsageError
@@ -197,7 +198,7 @@ def test_knobs_go_to_learned_codecs_alone(data):
 
 
 def test_two_sweeps_do_not_write_into_one_file(reference, data):
-    with sweep._append(reference), pytest.raises(ChappeError, match="another sweep"):
+    with appending(reference), pytest.raises(ChappeError, match="another sweep"):
         run_sweep(make_spec(data), reference.parent, quiet=True)
 
 

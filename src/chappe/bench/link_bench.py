@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import threading
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase as fnmatch
 from pathlib import Path
@@ -20,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from chappe.bench.link_schemes import SCHEMES, Scheme
+from chappe.bench.pool import appending, on_cores
 from chappe.bench.protocol import Frame, Frames, frames
 from chappe.errors import ChappeError, MissingDependency, UsageError
 from chappe.files import read_bytes, why
@@ -209,52 +208,23 @@ def run_bench(plan: Plan, out: Path, jobs: int = 1, *, quiet: bool = False) -> l
 
     jobs: processes (joblib). Raises ChappeError where the folder cannot be used or another run writes there.
     """
-    from chappe.bench.sweep import _append
-
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ChappeError(f"{out}: cannot be made into a folder: {why(error)}.") from error
     path = out / "units.jsonl"
-    with _append(path) as file:
+    with appending(path) as file:
         todo = plan.left({unit["key"] for unit in load_units(path)})
         from tqdm import tqdm
 
-        for units in tqdm(_work(plan.spec, todo, jobs), total=len(todo), unit="picture", disable=quiet or None):
+        results = on_cores(_unit, [(plan.spec, *work) for work in todo], jobs)
+        for units in tqdm(results, total=len(todo), unit="picture", disable=quiet or None):
             for unit in units:
                 line = {"key": plan.keys[unit["picture"], unit["scheme"]], **unit}
                 file.write((json.dumps(line, allow_nan=False) + "\n").encode())
             file.flush()
     wanted = set(plan.keys.values())
     return [unit for unit in load_units(path) if unit["key"] in wanted]
-
-
-def _work(spec: LinkSpec, todo: list, jobs: int) -> Iterator[list[dict]]:
-    if min(jobs, len(todo)) <= 1:
-        import torch
-
-        threads = torch.get_num_threads()
-        try:
-            for index, schemes in todo:
-                yield _unit(spec, index, schemes)
-        finally:
-            torch.set_num_threads(threads)
-        return
-    try:
-        import joblib
-    except ModuleNotFoundError as error:
-        raise MissingDependency("several processes need joblib: pip install 'chappe[bench]', or --jobs 1.") from error
-    with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
-        pool = joblib.Parallel(jobs, return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs")
-        yield from pool(joblib.delayed(_guarded)(os.getpid(), spec, *work) for work in todo)
-
-
-def _guarded(parent: int, spec: LinkSpec, index: int, schemes: tuple[str, ...]) -> list[dict]:
-    """`_unit`, in a process that ends when the one that started it was killed."""
-    from chappe.bench.sweep import _once, _outlive
-
-    _once(("guard", parent), lambda: threading.Thread(target=_outlive, args=(parent,), daemon=True).start())
-    return _unit(spec, index, schemes)
 
 
 def load_units(path: Path) -> list[dict]:

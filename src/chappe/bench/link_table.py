@@ -14,7 +14,7 @@ import numpy as np
 
 from chappe.bench.link_bench import BD_SNRS
 from chappe.bench.link_schemes import SCHEMES
-from chappe.bench.table import _draws, _iou, _mean
+from chappe.bench.table import class_iou, drawn_counts, mean_iou
 from chappe.errors import InputError
 from chappe.metrics.bd import bd_rate, shared, undominated
 
@@ -72,7 +72,7 @@ def aggregate(units: Sequence[dict], resamples: int = 1000, seed: int = 0) -> li
     names = sorted({unit["picture"] for unit in units})
     if not names:
         raise InputError("there are no units to make a table of: measure a scheme first.")
-    draws = _draws(len(names), resamples, seed)
+    draws = drawn_counts(len(names), resamples, seed)
     groups: dict[tuple, dict[str, list]] = {}
     for unit in units:
         for row in unit["rows"]:
@@ -103,7 +103,7 @@ def _cell(key: tuple, pictures: dict[str, list], names: list[str], draws: np.nda
     cell.values["rate"] = float(np.mean([_rate(row) for n in names for row, _ in pictures[n]]))
     stack = np.array([sum(np.array(view["confusion"], np.float64) for _, view in pictures[n]) for n in names])
     drawn = (draws @ stack.reshape(len(stack), -1)).reshape(-1, *stack.shape[1:])
-    _put(cell, "miou", 100 * float(_mean(_iou(stack.sum(0)[None]))[0]), 100 * _mean(_iou(drawn)))
+    _put(cell, "miou", 100 * float(mean_iou(class_iou(stack.sum(0)[None]))[0]), 100 * mean_iou(class_iou(drawn)))
     return cell
 
 

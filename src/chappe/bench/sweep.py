@@ -6,13 +6,10 @@ the number of threads changes a network's output in the last digits, and rows mu
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +18,7 @@ from chappe.bench.codecs import ORIGINAL, codec_version, open_codec
 from chappe.bench.measure import Instruments, look, measure_frame, measure_original, open_instruments, warm_up
 from chappe.bench.pictures import files_of, original_files, picture_stem
 from chappe.bench.plan import ROW_FORMAT, Plan, SweepSpec, Unit, make_plan
+from chappe.bench.pool import appending, on_cores
 from chappe.bench.table import load_rows
 from chappe.errors import ChappeError, MissingDependency
 from chappe.files import atomic_write_bytes, why
@@ -52,7 +50,7 @@ def run_sweep(
     except OSError as error:
         raise ChappeError(f"{out}: cannot be made into a folder: {why(error)}.") from error
     path = out / "rows.jsonl"
-    with _append(path) as file:
+    with appending(path) as file:
         done = {row["key"]: row["reached"] for row in load_rows(path, latest=False)}
         left = [replace(unit, points=_left(unit, done, out / "pictures")) for unit in plan.units]
         todo = [unit for unit in left if unit.points]
@@ -84,73 +82,12 @@ def _left(unit: Unit, done: dict[str, bool], pictures: Path) -> tuple[str, ...]:
     return tuple(point for point in unit.points if missing(point))
 
 
-@contextmanager
-def _append(path: Path) -> Iterator:
-    """The file, locked against a second sweep, ending in a whole line."""
-    try:
-        file = open(path, "ab+")
-    except OSError as error:
-        raise ChappeError(f"{path}: cannot be written: {why(error)}.") from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ChappeError(f"{path}: another sweep is writing to it: wait for it or name another folder.") from error
-        except OSError:
-            pass  # a file system without locks
-        file.seek(0)
-        data = file.read()
-        whole = data.rfind(b"\n") + 1
-        if whole < len(data):  # a sweep was killed while it wrote
-            file.truncate(whole)
-        yield file
-
-
 def _spread(spec: SweepSpec, units: list[Unit], jobs: int, scheduler: str | None) -> Iterator[tuple[list, dict]]:
     """Results of the units as they come, from this process, from others, or from a cluster."""
     if scheduler:
         yield from _on_cluster(spec, units, scheduler)
-    elif min(jobs, len(units)) > 1:
-        yield from _on_cores(spec, units, min(jobs, len(units)))
     else:
-        import torch
-
-        threads = torch.get_num_threads()
-        try:
-            for unit in units:
-                yield measure_unit(spec, unit)
-        finally:
-            torch.set_num_threads(threads)
-
-
-def _on_cores(spec: SweepSpec, units: list[Unit], jobs: int) -> Iterator[tuple[list, dict]]:
-    try:
-        import joblib
-        from joblib.externals.loky.process_executor import BrokenProcessPool
-    except ModuleNotFoundError as error:
-        raise MissingDependency(
-            "Several processes need the Python package 'joblib': install chappe[bench], or use --jobs 1."
-        ) from error
-    with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
-        pool = joblib.Parallel(jobs, return_as="generator_unordered", batch_size=1, pre_dispatch="3*n_jobs")
-        try:
-            yield from pool(joblib.delayed(_guarded)(os.getpid(), spec, unit) for unit in units)
-        except BrokenProcessPool as error:
-            raise ChappeError(
-                "A worker process died, perhaps for lack of memory: the same command goes on; use fewer --jobs."
-            ) from error
-
-
-def _guarded(parent: int, spec: SweepSpec, unit: Unit) -> tuple[list[dict], dict[str, bytes]]:
-    """`measure_unit`, in a process that ends when the one that started it was killed, rather than wait for its word."""
-    _once(("guard", parent), lambda: threading.Thread(target=_outlive, args=(parent,), daemon=True).start())
-    return measure_unit(spec, unit)
-
-
-def _outlive(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)
+        yield from on_cores(measure_unit, [(spec, unit) for unit in units], jobs)
 
 
 def _on_cluster(spec: SweepSpec, units: list[Unit], scheduler: str) -> Iterator[tuple[list, dict]]:

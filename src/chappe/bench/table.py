@@ -21,7 +21,19 @@ from chappe.codec import list_models
 from chappe.errors import InputError
 from chappe.files import read_bytes
 
-__all__ = ["COLUMNS", "Cell", "aggregate", "cells_to_json", "format_table", "load_rows", "needed_bpp", "sentence"]
+__all__ = [
+    "COLUMNS",
+    "Cell",
+    "aggregate",
+    "cells_to_json",
+    "class_iou",
+    "drawn_counts",
+    "format_table",
+    "load_rows",
+    "mean_iou",
+    "needed_bpp",
+    "sentence",
+]
 
 VOID = 11
 MEANS = {"bpp": "bpp", "bytes": "bytes", "psnr": "psnr", "ssim": "ssim", "ms_ssim": "ms_ssim", "lpips": "lpips"}
@@ -87,7 +99,7 @@ def aggregate(rows: Iterable[dict], resamples: int = 1000, seed: int = 0) -> lis
     features = {key[0]: _features(group) for key, group in groups.items() if key[1] == ORIGINAL}
     names = {split: sorted({row["name"] for key, group in groups.items() if key[0] == split for row in group})
              for split in {key[0] for key in groups}}  # fmt: skip
-    draws = {split: _draws(len(names[split]), resamples, seed) for split in sorted(names)}
+    draws = {split: drawn_counts(len(names[split]), resamples, seed) for split in sorted(names)}
     cells = []
     for key, group in groups.items():
         group.sort(key=lambda row: row["name"])
@@ -104,7 +116,7 @@ def _order(cell: Cell) -> tuple:
     return (cell.split, cell.codec != ORIGINAL, cell.codec, cell.labels, rate, cell.point)
 
 
-def _draws(count: int, resamples: int, seed: int) -> np.ndarray:
+def drawn_counts(count: int, resamples: int, seed: int) -> np.ndarray:
     """(resamples, count) float64: how often each picture is drawn."""
     picks = np.random.Generator(np.random.PCG64(seed)).integers(0, count, (resamples, count))
     joint = picks + np.arange(resamples)[:, None] * count
@@ -120,12 +132,12 @@ def _cell(key: tuple, rows: list[dict], weights: np.ndarray, originals: dict | N
         _put(cell, name, values.mean(), _ratio(weights @ values, weights.sum(1)))
     for name, field_name in _matrix_fields(met):
         stack = np.array([row[field_name] for row in met], np.float64)
-        iou = _iou(stack.sum(0)[None])
+        iou = class_iou(stack.sum(0)[None])
         cell.classes[name] = (100 * iou[0]).tolist()
-        drawn = _iou((weights @ stack.reshape(len(stack), -1)).reshape(-1, *stack.shape[1:]))
-        _put(cell, name, 100 * _mean(iou)[0], 100 * _mean(drawn))
+        drawn = class_iou((weights @ stack.reshape(len(stack), -1)).reshape(-1, *stack.shape[1:]))
+        _put(cell, name, 100 * mean_iou(iou)[0], 100 * mean_iou(drawn))
         if name == "miou:judge":
-            each = 100 * _mean(_iou(stack))
+            each = 100 * mean_iou(class_iou(stack))
             known = ~np.isnan(each)  # a picture whose truth is all void has none
             drawn = _ratio(weights[:, known] @ each[known], weights[:, known].sum(1))
             _put(cell, "miou_image:judge", _ratio(each[known].sum(), known.sum()), drawn)
@@ -174,14 +186,14 @@ def _matrix_fields(rows: list[dict]) -> list[tuple[str, str]]:
     return [(names[key], key) for key in fields if all(row.get(key) is not None for row in rows)]
 
 
-def _iou(matrices: np.ndarray) -> np.ndarray:
+def class_iou(matrices: np.ndarray) -> np.ndarray:
     """(N, 12, 12) counts -> (N, 11) IoU of each class but void, NaN where it is neither there nor predicted."""
     hits = np.einsum("nii->ni", matrices)
     union = matrices.sum(1) + matrices.sum(2) - hits
     return _ratio(hits, union)[:, :VOID]
 
 
-def _mean(iou: np.ndarray) -> np.ndarray:
+def mean_iou(iou: np.ndarray) -> np.ndarray:
     """(N, C) -> (N,): the mean over the classes that occur; NaN where none does."""
     return _ratio(np.nansum(iou, 1), (~np.isnan(iou)).sum(1))
 

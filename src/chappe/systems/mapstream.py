@@ -59,9 +59,11 @@ class MapCodec(Codec):
         if bpp is not None and point is not None:
             raise UsageError("give either a rate (bpp) or an operating point, not both")
         rate = self._rate(height * width, bpp, point)
-        if labels is not None:
+        if labels is None:
+            labels = self.segment(image)
+        else:
             labels = read_labels(labels, (height, width), taxonomy=self.taxonomy)
-        sections = self._code(image, labels, rate)
+        sections = self._sections(image, labels, rate)
         return container.write(Header(self.codec_id, self.fingerprint, width, height), sections)
 
     def segment(self, image: np.ndarray) -> np.ndarray:
@@ -100,10 +102,6 @@ class MapCodec(Codec):
             raise UsageError(f'relevance={profile!r} is not a profile: write "person=1,sign=1,sky=0", for one')
         weights = relevance(profile, self.taxonomy)
         return None if (weights == 1).all() else weights
-
-    def _code(self, image: np.ndarray, labels: np.ndarray | None, rate) -> list[Section]:
-        """The sections of the file; without labels the codec segments."""
-        return self._sections(image, self.segment(image) if labels is None else labels, rate)
 
     @abstractmethod
     def _rate(self, pixels: int, bpp: float | None, point: OperatingPoint | str | None):

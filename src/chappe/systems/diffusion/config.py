@@ -16,12 +16,14 @@ STARTS = ("noised", "clean")
 
 @dataclass(frozen=True)
 class DiffusionConfig:
-    """One network: label set, U-Net and process. `edges`: the last plane of the condition holds instance edges."""
+    """One network: label set, U-Net and process. `edges`: the last plane of the condition holds instance edges.
+    `first`: a bundled one-pass model whose picture takes the place of the enlarged coarse one (`first.FirstLook`)."""
 
     taxonomy: str = "street11"
     classes: int = 11  # of that condition; void is the all-zero vector
     edges: bool = False
     unet: UNetConfig = field(default_factory=UNetConfig)
+    first: str = ""
     steps: int = 1000
     beta_start: float = 1e-4
     beta_end: float = 0.02
@@ -31,6 +33,8 @@ class DiffusionConfig:
     def __post_init__(self):
         if self.unet.planes != self.classes + self.edges:
             raise UsageError(f"the U-Net takes {self.unet.planes} planes and the maps have {self.classes + self.edges}")
+        if self.first and self.unet.coarse != "always":
+            raise UsageError("a network that begins with a one-pass picture always has one: set its coarse=always")
 
     def to_dict(self) -> dict:
         return asdict(self)
@@ -43,7 +47,7 @@ class DiffusionConfig:
 # `tiny` is for tests and for a first look on a CPU.
 _TINY = {"width": 16, "multipliers": (1, 2, 2), "head": 16, "attention": 2, "spade_hidden": 16}
 PRESETS = {
-    "street": DiffusionConfig(),
+    "street": DiffusionConfig(unet=unet_preset("street", coarse="always"), first="spic-onepass-street-v2"),
     "tiny": DiffusionConfig(unet=unet_preset("street", **_TINY)),
     "paper": DiffusionConfig("cityscapes19", 19, False, unet_preset("paper"), prediction="epsilon"),
     "paper-gesco": DiffusionConfig("cityscapes35", 35, True, unet_preset("paper-gesco"), prediction="epsilon"),

@@ -14,6 +14,7 @@ from chappe.nn.condition import one_hot
 from chappe.nn.tiling import split_windows
 from chappe.nn.unet import SemanticUNet
 from chappe.systems.diffusion.config import DiffusionConfig, Sampling
+from chappe.systems.diffusion.first import FirstLook, hard_labels, load_first
 from chappe.systems.diffusion.process import Diffusion
 from chappe.systems.diffusion.sampler import open_chain
 
@@ -24,10 +25,11 @@ _MARGIN = 64  # pixels of context around a tile
 
 
 class Engine:
-    """A trained network and its process. `model` is put into evaluation mode."""
+    """A trained network and its process. `model` is put into evaluation mode. `first`: see `first.FirstLook`."""
 
-    def __init__(self, config: DiffusionConfig, model: SemanticUNet):
+    def __init__(self, config: DiffusionConfig, model: SemanticUNet, first: FirstLook | None = None):
         self.config = config
+        self.first = first
         self.model = model.eval().to(memory_format=torch.channels_last)
         self.process = Diffusion(config.steps, config.beta_start, config.beta_end, config.prediction, config.mix)
 
@@ -42,13 +44,17 @@ class Engine:
         Raises UsageError for a start that needs a coarse picture where there is none.
         """
         height, width = planes.shape[1:]
-        if coarse is None and sampling.begin < 1000:
+        if coarse is None and self.first is None and sampling.begin < 1000:
             raise UsageError(f"begin={sampling.begin} starts from a coarse picture, and there is none: use begin=1000")
         multiple = self.config.unet.multiple
         pad = (0, -width % multiple, 0, -height % multiple)
         shape = height + pad[3], width + pad[1]
         condition = F.pad(torch.from_numpy(np.ascontiguousarray(planes))[None].float(), pad, mode="replicate")
-        given = None if coarse is None else _enlarged(coarse, shape)
+        if self.first is not None:
+            drawn = self.first(hard_labels(planes, self.config.classes), coarse)
+            given = F.pad(_pixels(drawn), pad, mode="replicate")
+        else:
+            given = None if coarse is None else _enlarged(coarse, shape)
         held = None
         if known is not None:
             mask = F.pad(torch.from_numpy(known[0])[None, None], pad)
@@ -107,7 +113,7 @@ def load_engine(folder: Path) -> tuple[Engine, dict]:
         raise InputError(
             f"{folder}: the weights do not fit config.json (missing {missing[:3]}, unexpected {unexpected[:3]})"
         )
-    return Engine(config, model), meta
+    return Engine(config, model, load_first(config.first) if config.first else None), meta
 
 
 def map_planes(labels: np.ndarray, config: DiffusionConfig, edges: np.ndarray | None = None) -> np.ndarray:

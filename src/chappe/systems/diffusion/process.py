@@ -112,7 +112,8 @@ class Diffusion:
         mean = self.at("from_x0", t) * x0 + self.at("from_xt", t) * xt
         return mean, self.at("posterior", t).log()
 
-    def hybrid_loss(self, out: Tensor, x0: Tensor, xt: Tensor, t: Tensor, noise: Tensor, weight: float = 1e-3):
+    def hybrid_loss(self, out: Tensor, x0: Tensor, xt: Tensor, t: Tensor, noise: Tensor, weight: float = 1e-3,
+                    simple_weight: float = 1.0):  # fmt: skip
         """GESCO eq. (10): squared error of the prediction plus `weight` times the variational bound.
 
         out (N, 6, H, W): prediction, then v of the variance. The bound, in bits a dimension, is KL(q || p) of each step
@@ -123,7 +124,7 @@ class Diffusion:
         said, v = out.float().chunk(2, 1)
         simple = (self.weight(t) * (said - self.target(x0, t, noise)).square()).mean()
         bound = self.bound(said.detach(), v, x0, xt, t).mean()
-        return simple + weight * bound, {"simple": simple.detach(), "bound": bound.detach()}
+        return simple_weight * simple + weight * bound, {"simple": simple.detach(), "bound": bound.detach()}
 
     def weight(self, t: Tensor) -> Tensor:
         """Of the squared error, (N, 1, 1, 1): 1; for `sample` that of v, 1 / (1 - kept), as far as 20."""

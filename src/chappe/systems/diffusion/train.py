@@ -18,13 +18,16 @@ from torch import Tensor, nn
 
 from chappe.errors import UsageError
 from chappe.nn.unet import SemanticUNet
+from chappe.segment.train import class_weights
 from chappe.systems.diffusion.channel import CONDITIONS, fast_denoise, noise_sigma, plane_sigma
 from chappe.systems.diffusion.config import GESCO_DEFAULTS, PRESETS, SPIC_DEFAULTS, DiffusionConfig, preset
+from chappe.systems.diffusion.first import hard_labels, load_first
 from chappe.systems.diffusion.process import Diffusion
 from chappe.systems.spic.coarse import decode_coarse, encode_coarse, shrink
-from chappe.training.frames import Frames, to_tensors
+from chappe.training import losses
+from chappe.training.frames import Augment, Frames, to_tensors
 from chappe.training.loop import LoopConfig, average_gradients, train
-from chappe.training.street import StreetBatches, near_map
+from chappe.training.street import StreetBatches, load_perceptual, load_teacher, near_map
 
 __all__ = ["DiffusionTask", "TrainConfig", "export", "main", "recipe"]
 
@@ -39,6 +42,7 @@ class TrainConfig:
     warmup: int = 200
     constant: bool = False  # learning rate: published, constant; else cosine to 1/200
     size: tuple[int, int] = (256, 512)
+    zoom: tuple[float, float] = Augment.zoom  # what a crop shows of the frame's width, see `Augment`
     bound_weight: float = 1e-3  # lambda of GESCO eq. (10); its public code: 0
     null_share: float = 0.1  # null map, for guidance; the semantic diffusion model: 0.2, SPIC's documented recipe: 0
     coarse_share: float = 0.6  # of the pictures with a coarse picture, where the network may do without
@@ -50,6 +54,14 @@ class TrainConfig:
     quality: tuple[int, int] = (5, 45)  # of the coarse AV1 picture
     speeds: tuple[int, ...] = (8, 10)
     near_share: float = 0.7  # maps in cells, as a near-lossless map comes back
+    segmented_share: float = 0.0  # of the maps: what the segmenter reads in the picture
+    simple_weight: float = 1.0  # of the squared error
+    # Of the picture that the network names at each x_t, beside the published loss: with squared error alone a network
+    # trained briefly names blurred pictures, and few steps cannot sharpen them.
+    perceptual_weight: float = 0.0
+    perceptual_crop: float = 0.5
+    spectrum_weight: float = 0.0
+    meaning_weight: float = 0.0
     paste_classes: tuple[str, ...] = ("SignSymbol", "Pedestrian", "Bicyclist")
     paste_most: int = 8
     scene_share: float = 0.12
@@ -64,6 +76,11 @@ class TrainConfig:
 
 def recipe(name: str) -> TrainConfig:
     """The training of a preset: the published one for `paper` and `paper-gesco`, else ours."""
+    if name == "street":
+        return TrainConfig(
+            lr=4e-4, warmup=100, size=(192, 384), zoom=(0.56, 0.84), segmented_share=0.4, simple_weight=5.0,
+            perceptual_weight=1.5, spectrum_weight=0.3, meaning_weight=0.25,
+        )  # fmt: skip
     if not name.startswith("paper"):
         return TrainConfig()
     shared = TrainConfig(lr=1e-4, warmup=1, constant=True, fds_share=0.0, paste_most=0, paste_classes=(),
@@ -75,7 +92,8 @@ def recipe(name: str) -> TrainConfig:
 class _Batch:
     x: Tensor  # (N, 3, H, W) in [-1, 1]
     planes: Tensor  # (N, C, H, W) as the receiver has them
-    coarse: Tensor | None  # (N, 3, H, W), enlarged; all zero where dropped
+    coarse: Tensor | None  # (N, 3, H, W), enlarged; all zero where dropped; or the first picture drawn from both
+    labels: Tensor  # (N, H, W), the true ones
 
 
 class DiffusionTask:
@@ -86,10 +104,13 @@ class DiffusionTask:
     _SCALE = 1024.0  # of the loss with fp16: fixed, so no state to resume; steps that overflow are skipped
 
     def __init__(self, model: SemanticUNet, shape: DiffusionConfig, config: TrainConfig, frames: Frames, *,
-                 scenes: Frames | None = None):  # fmt: skip
+                 scenes: Frames | None = None, perceptual: nn.Module | None = None, segment=None):  # fmt: skip
         from chappe.taxonomy import get_taxonomy, relevance
 
         self.model, self.shape, self.config = model, shape, config
+        self.perceptual, self.segment = perceptual, segment
+        self.first = load_first(shape.first) if shape.first else None
+        self.class_weights = class_weights(frames, shape.classes) if config.meaning_weight else torch.zeros(0)
         self.process = Diffusion(shape.steps, shape.beta_start, shape.beta_end, shape.prediction, shape.mix)
         self.modules = {"net": model}
         self.optimizers = {"net": torch.optim.AdamW(model.parameters(), config.lr, config.betas, weight_decay=0.0)}
@@ -99,7 +120,7 @@ class DiffusionTask:
             paste=tuple(classes.index(c) for c in config.paste_classes),
             protected=tuple(int(k) for k in np.nonzero(relevance("sqgan-image", shape.taxonomy) >= 0.55)[0])
             if config.paste_most else (),
-            paste_most=config.paste_most,
+            paste_most=config.paste_most, zoom=config.zoom,
         )  # fmt: skip
         self.rank, self.device = 0, torch.device("cpu")
         self._pool = ThreadPoolExecutor(config.workers) if config.workers else None
@@ -107,9 +128,10 @@ class DiffusionTask:
 
     def prepare(self, accelerator) -> None:
         self.device, self.rank = accelerator.device, accelerator.process_index
-        self.model.to(self.device)
-        if self.device.type == "cuda":
-            self.model.to(memory_format=torch.channels_last)
+        self.model.to(self.device, memory_format=torch.channels_last)
+        if isinstance(self.perceptual, nn.Module):
+            self.perceptual.to(self.device)
+        self.class_weights = self.class_weights.to(self.device)
 
     def step(self, step: int, progress: float, rng: np.random.Generator) -> dict[str, float]:
         cfg, optimizer = self.config, self.optimizers["net"]
@@ -121,11 +143,14 @@ class DiffusionTask:
         coarse = None if batch.coarse is None else batch.coarse.to(self.device, non_blocking=True)
         t = torch.from_numpy(rng.integers(0, self.shape.steps, len(x))).to(self.device)
         noise = torch.randn(x.shape).to(self.device)  # drawn on the CPU: the same on any device
-        noisy = self.process.noised(x, t, noise)
+        noisy = self.process.noised(x, t, noise).contiguous(memory_format=torch.channels_last)
         self.model.train()
         with self._autocast():
             out = self.process.predict(self.model, noisy, t, planes, coarse)
-        loss, figures = self.process.hybrid_loss(out, x, noisy, t, noise, cfg.bound_weight)
+        loss, figures = self.process.hybrid_loss(out, x, noisy, t, noise, cfg.bound_weight, cfg.simple_weight)
+        clean = self.process.clean(out[:, :3], noisy, t)
+        for name, weight, value in self._seen(clean, x, batch.labels.to(self.device), rng):
+            loss, figures[name] = loss + weight * value, value.detach()
         optimizer.zero_grad(set_to_none=True)
         scale = self._SCALE if cfg.precision == "fp16" else 1.0
         (loss * scale).backward()
@@ -139,6 +164,21 @@ class DiffusionTask:
         if finite:
             optimizer.step()
         return {k: float(v) for k, v in figures.items()} | {"skipped": 0.0 if finite else 1.0}
+
+    def _seen(self, clean: Tensor, x: Tensor, labels: Tensor, rng: np.random.Generator):
+        """(name, weight, loss) of what eyes and segmenters make of the picture that the network names."""
+        cfg = self.config
+        if self.perceptual is not None and cfg.perceptual_weight:
+            distance = losses.perceptual_loss(clean, x, self.perceptual, cfg.perceptual_crop, rng)
+            yield "lpips", cfg.perceptual_weight, distance
+        if cfg.spectrum_weight:
+            yield "spectrum", cfg.spectrum_weight, losses.spectrum_loss(clean, x, rng)
+        if self.segment is not None and cfg.meaning_weight:
+            yield (
+                "meaning",
+                cfg.meaning_weight,
+                losses.meaning_loss(clean, labels, self.segment, self.class_weights, rng),
+            )
 
     def _autocast(self):
         kinds = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -165,16 +205,27 @@ class DiffusionTask:
         kind = shape.unet.coarse
         coarse = None if kind == "none" else torch.zeros_like(x)
         for i in range(len(x)):
-            has = kind == "always" or (kind == "optional" and rng.random() < cfg.coarse_share)
+            may = kind == "optional" or self.first is not None
+            has = rng.random() < cfg.coarse_share if may else kind == "always"
+            small = None
             if has:
                 quality, speed = int(rng.integers(*cfg.quality)), int(rng.choice(cfg.speeds))
                 small = shrink(images[i])
                 small = decode_coarse(encode_coarse(small, quality, speed), *small.shape[:2])
+            sent = y[i : i + 1]
+            if self.segment is not None and rng.random() < cfg.segmented_share:
+                with torch.no_grad():
+                    sent = self.segment(x[i : i + 1]).argmax(1)
+            sent = near_map(sent, shape.classes + 1, rng)[0] if rng.random() < cfg.near_share else sent[0]
+            null = rng.random() < cfg.null_share
+            heard = self._received(sent, not has and rng.random() < cfg.noisy_share, rng)
+            if not null:
+                planes[i, : shape.classes] = heard
+            if self.first is not None:
+                coarse[i] = _pixels(self.first(hard_labels(heard.numpy(), shape.classes), small))
+            elif small is not None:
                 coarse[i] = _enlarge(small)
-            sent = near_map(y[i : i + 1], shape.classes + 1, rng)[0] if rng.random() < cfg.near_share else y[i]
-            if rng.random() >= cfg.null_share:
-                planes[i, : shape.classes] = self._received(sent, not has and rng.random() < cfg.noisy_share, rng)
-        return _Batch(x, planes, coarse)
+        return _Batch(x, planes, coarse, y)
 
     def _received(self, labels: Tensor, noisy: bool, rng: np.random.Generator) -> Tensor:
         """Planes (classes, H, W) of a map (H, W), over a channel of random condition where `noisy`."""
@@ -193,10 +244,14 @@ class DiffusionTask:
         return planes
 
 
+def _pixels(picture: np.ndarray) -> Tensor:
+    """(H, W, 3) uint8 -> (3, H, W) in [-1, 1]."""
+    return torch.from_numpy(picture.copy()).permute(2, 0, 1).float() / 127.5 - 1
+
+
 def _enlarge(small: np.ndarray) -> Tensor:
     """(h, w, 3) uint8 -> (3, 4h, 4w) in [-1, 1], as the receiver enlarges it."""
-    x = torch.from_numpy(small.copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
-    return nn.functional.interpolate(x, scale_factor=4, mode="bilinear", align_corners=False)[0]
+    return nn.functional.interpolate(_pixels(small)[None], scale_factor=4, mode="bilinear", align_corners=False)[0]
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -208,8 +263,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, default=20000)
     parser.add_argument("--batch", type=int, help="pictures a step (default: the recipe's)")
     parser.add_argument("--lr", type=float, help="learning rate (default: the recipe's)")
-    parser.add_argument("--size", type=int, nargs=2, metavar=("H", "W"), help="training size (default 256 512)")
+    parser.add_argument("--size", type=int, nargs=2, metavar=("H", "W"), help="training size (default: the recipe's)")
     parser.add_argument("--scenes", type=int, default=200, help="procedural scenes to mix in (0: none)")
+    parser.add_argument("--lpips", type=Path, help="LPIPS SqueezeNet weights (default: $CHAPPE_DATA/weights)")
+    parser.add_argument("--no-lpips", action="store_true", help="train without a perceptual loss (for tests)")
     parser.add_argument("--clean-maps", action="store_true", help="no channel noise in training (GESCO's ablation)")
     parser.add_argument("--precision", choices=("fp32", "bf16", "fp16"))
     parser.add_argument("--workers", type=int, help="threads that make batches (default 2)")
@@ -231,9 +288,11 @@ def main(argv: list[str] | None = None) -> int:
     if any(side % shape.unet.multiple for side in config.size):
         raise UsageError(f"--size {config.size[0]} {config.size[1]}: both should be multiples of {shape.unet.multiple}")
     torch.manual_seed(args.seed)
+    see, read = config.perceptual_weight and not args.no_lpips, config.meaning_weight or config.segmented_share
     task = DiffusionTask(
         SemanticUNet(shape.unet), shape, config, load_frames(args.data),
         scenes=load_scenes(args.scenes) if args.scenes else None,
+        perceptual=load_perceptual(args.lpips) if see else None, segment=load_teacher(shape.taxonomy) if read else None,
     )  # fmt: skip
     loop = LoopConfig(args.out, args.steps, args.seed, ema_decay=args.ema, minutes=args.minutes)
     ema = train(task, loop)

@@ -19,14 +19,10 @@ from chappe.systems.rlasc.quantizer import RateTable
 from chappe.training import losses
 from chappe.training.frames import Frames
 from chappe.training.loop import average_gradients
+from chappe.training.picture import STREET_RELEVANCE
 from chappe.training.street import StreetBatches, near_map
 
 __all__ = ["AutoencoderTask", "TrainConfig", "random_levels", "stage_config"]
-
-_RELEVANCE = (
-    "Sky=.2,Building=.3,Pole=.6,Road=.3,Pavement=.4,Tree=.35,SignSymbol=1,Fence=.6,Car=.5,Pedestrian=.9,Bicyclist=.9,"
-    "Void=.2"
-)
 
 
 @dataclass(frozen=True)
@@ -68,7 +64,7 @@ def stage_config(name: str) -> TrainConfig:
         return TrainConfig()
     return TrainConfig(
         batch=2, lr=5e-4, betas=(0.9, 0.99), warmup=100, decay=True, levels="random", sigma=(2.0, 4.0),
-        rounding=(0.32, 0.5), rate_weight=0.5, rate_ramp=0.3, pixel_weight=4.0, relevance=_RELEVANCE,
+        rounding=(0.32, 0.5), rate_weight=0.5, rate_ramp=0.3, pixel_weight=4.0, relevance=STREET_RELEVANCE,
         perceptual_weight=1.5, perceptual_crop=0.5, classification_weight=0.02, gan_weight=0.0, disc_width=24,
         spectrum_weight=0.3, meaning_weight=0.25, near_maps=True, segmented_share=0.4,
         paste_classes=("SignSymbol", "Pedestrian", "Bicyclist"), paste_most=8, scene_share=0.12,
@@ -121,7 +117,7 @@ class AutoencoderTask:
         self.device = accelerator.device
         for module in (self.trained, self.disc, self.perceptual, self.segment):
             if isinstance(module, nn.Module):
-                module.to(self.device)
+                module.to(self.device, memory_format=torch.channels_last)  # a tenth less time a step on CPUs
         self.weights, self.class_weights = self.weights.to(self.device), self.class_weights.to(self.device)
 
     def step(self, step: int, progress: float, rng: np.random.Generator) -> dict[str, float]:
@@ -133,6 +129,7 @@ class AutoencoderTask:
             for group in optimizer.param_groups:
                 group["lr"] = rate
         x, y = self.batches.tensors(rng, self.device)
+        x = x.contiguous(memory_format=torch.channels_last)
         labels = self.received(x, y, rng)
         cells = concept_cells(labels, self.model.config)
         sigma = cfg.sigma[0] * (cfg.sigma[1] / cfg.sigma[0]) ** progress

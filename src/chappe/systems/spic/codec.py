@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 __all__ = ["OnePassCodec", "Sender", "load_folder", "load_onepass"]
 
 WEIGHTS = Path(__file__).parents[2] / "weights"
-FIRST = 25  # the quality that the search begins with
 KNOBS = ("bpp", "map", "map_share", "quality", "goal", "relevance")
 
 
@@ -65,17 +64,6 @@ class OnePassCodec(MapCodec):
 
     def _sections(self, image: np.ndarray, labels: np.ndarray, rate: _Rate) -> list[Section]:
         return Sender(self, image, labels, rate.relevance).sections(rate)
-
-    def _code(self, image: np.ndarray, labels: np.ndarray | None, rate: _Rate) -> list[Section]:
-        own = isinstance(rate, _Rate) and rate.relevance is None and rate.quality is None  # of no class built on this
-        if labels is not None or not own:
-            return super()._code(image, labels, rate)
-        from concurrent.futures import ThreadPoolExecutor
-
-        small = shrink(pad_to_cells(image))
-        with ThreadPoolExecutor(1) as pool:  # beside the segmenter, which needs none of it
-            first = pool.submit(encode_coarse, small, FIRST)
-            return Sender(self, image, self.segment(image), first=first.result).sections(rate)
 
     def decode(self, blob: bytes) -> Decoded:
         labels, coarse, by_type = self._received(blob)
@@ -133,12 +121,10 @@ class Sender:
     """One picture on its way into a file; every quality of the coarse picture is coded at most once.
 
     `relevance` (classes,) in [0, 1]: what matters less is smoothed before it is coded, and its map simplified sooner.
-    `first` returns the coarse picture's code at quality FIRST where somebody else is at it already.
     """
 
-    def __init__(self, codec: OnePassCodec, image: np.ndarray, labels: np.ndarray, relevance: np.ndarray | None = None,
-                 first: Callable[[], bytes] | None = None):  # fmt: skip
-        self.codec, self.shape, self._first = codec, labels.shape, first
+    def __init__(self, codec: OnePassCodec, image: np.ndarray, labels: np.ndarray, relevance: np.ndarray | None = None):
+        self.codec, self.shape = codec, labels.shape
         protect = codec.settings.get("protect")
         self.small = shrink(pad_to_cells(image))
         if relevance is not None:
@@ -160,8 +146,7 @@ class Sender:
         """The coarse picture's section at one quality."""
         key = setting(quality)
         if key not in self._coded:
-            payload = encode_coarse(self.small, quality) if quality != FIRST or self._first is None else self._first()
-            self._coded[key] = Section(SectionType.COARSE_IMAGE, payload)
+            self._coded[key] = Section(SectionType.COARSE_IMAGE, encode_coarse(self.small, quality))
         return self._coded[key]
 
     def _fit(self, rate: _Rate) -> list[Section]:
@@ -196,7 +181,7 @@ class Sender:
             return container.section_size(len(self.coarse(quality).payload))
 
         low, high = 0, 100
-        quality = FIRST
+        quality = 25
         while high - low > 1:
             if size(quality) <= room:
                 low = quality

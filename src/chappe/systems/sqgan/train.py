@@ -22,6 +22,7 @@ from chappe.systems.sqgan.receiver import ReceiverConfig, ReceiverTask, residual
 from chappe.training import losses
 from chappe.training.frames import Frames
 from chappe.training.loop import LoopConfig, average_gradients, ema_state, train
+from chappe.training.picture import STREET_RELEVANCE
 from chappe.training.street import StreetBatches, load_perceptual, load_teacher, near_map
 
 __all__ = ["STAGES", "SQGANTask", "TrainConfig", "export", "main", "stage_config"]
@@ -37,10 +38,6 @@ _STREET_MAP = (
 )
 _STREET_IMAGE = (
     "Sky=.15,Building=.3,Pole=.7,Road=.3,Pavement=.4,Tree=.2,SignSymbol=1,Fence=.5,Car=.5,Pedestrian=.9,Bicyclist=.9,"
-    "Void=.2"
-)
-_STREET_FINETUNE = (
-    "Sky=.2,Building=.3,Pole=.6,Road=.3,Pavement=.4,Tree=.35,SignSymbol=1,Fence=.6,Car=.5,Pedestrian=.9,Bicyclist=.9,"
     "Void=.2"
 )
 
@@ -98,7 +95,7 @@ def stage_config(name: str, stage: str) -> TrainConfig:
         return replace(shared, lr=1e-3, gan_weight=0.05, gan_limit=0.1, gan_start=0.8)
     if stage == "finetune":
         return replace(
-            shared, lr=2e-4, gan_weight=0.0, meaning_weight=0.25, image_relevance=_STREET_FINETUNE, segmented_share=0.4,
+            shared, lr=2e-4, gan_weight=0.0, meaning_weight=0.25, image_relevance=STREET_RELEVANCE, segmented_share=0.4,
             token_map_share=0.25,
         )  # fmt: skip
     return shared
