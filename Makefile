@@ -27,8 +27,8 @@ $(STAMP): pyproject.toml constraints.txt
 
 # After new weights: the list that `chappe doctor` checks.
 sums:
-	cd src/chappe/weights && find . -type f \( -name '*.safetensors' -o -name '*.json' -o -name '*.bin' \) | sed 's|^\./||' \
-		| LC_ALL=C sort | xargs sha256sum > SHA256SUMS
+	cd src/chappe/weights && find . -type f \( -name '*.safetensors' -o -name '*.packed' -o -name '*.json' -o -name '*.bin' \) \
+		| sed 's|^\./||' | LC_ALL=C sort | xargs sha256sum > SHA256SUMS
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis chappe-demo.png

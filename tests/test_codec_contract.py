@@ -18,6 +18,7 @@ from chappe.codec import (
     encode,
     list_models,
     load,
+    model_entry,
     register,
 )
 from chappe.errors import MissingDependency, ModelError, StreamError, UsageError
@@ -33,7 +34,7 @@ def test_permanent_ids():
     # These pairs are in files out there: this test only ever grows.
     ids = {
         1: ("sqgan-street-v1", 1), 2: ("spic-onepass-street-v1", 1), 3: ("sqgan-street-v2", 2), 4: ("sqgan-street", 3),
-        5: ("spic-onepass-street", 2),
+        5: ("spic-onepass-street", 2), 6: ("spic-street", 1), 7: ("gesco-street", 1), 8: ("rlasc-street", 1),
     }  # fmt: skip
     for codec_id, expected in ids.items():
         assert (codec_for(codec_id).name, codec_for(codec_id).version) == expected
@@ -45,6 +46,14 @@ def test_patterns_select_models(registry):
     assert list_models() == sorted(list_models())
 
 
+def test_a_variant_writes_files_of_another_model_and_names_may_be_short(registry):
+    register(ModelEntry("toy-street", 200, 1, "toys:make_toy", "", variant=True))
+    assert codec_for(200).name == "toy-mean" and model_entry("toy").name == "toy-street"
+    assert model_entry("spic") == model_entry("spic-street") != model_entry("cspic")
+    with pytest.raises(UsageError, match="no model 'toys'"):
+        model_entry("toys")
+
+
 @pytest.mark.parametrize(
     ("entry", "sentence"),
     [
@@ -52,6 +61,7 @@ def test_patterns_select_models(registry):
         (ModelEntry("toy-other", 200, 1, "toy:f", ""), "belongs to 'toy-mean'"),
         (ModelEntry("toy-other", 256, 1, "toy:f", ""), "0 to 255"),
         (ModelEntry("toy-other", 201, 1, "toy.f", ""), "module:function"),
+        (ModelEntry("toy-other", 201, 1, "toy:f", "", variant=True), "which there is not"),
     ],
 )
 def test_register_refuses(registry, entry, sentence):

@@ -37,6 +37,15 @@ SETTINGS = {
         (34, (128, 256), {"map": "near", "bpp": 0.06, "layers": 3}),
         (35, (128, 256), {"map": "near", "bpp": 0.08, "slices": 4}),
     ),
+    "spic-street": (
+        (51, (96, 160), {"map": "near", "bpp": 0.08}),
+        (52, (101, 173), {"map": "lossless", "quality": 20, "classes": "Car+SignSymbol", "residual_quality": 20}),
+    ),
+    "gesco-street": ((53, (96, 160), {"map": "near", "bpp": 0.06}),),
+    "rlasc-street": (
+        (54, (96, 160), {"map": "near", "bpp": 0.1}),
+        (55, (101, 173), {"map": "lossless", "lambda": 3.0, "coder": "huffman"}),
+    ),
     "spic": (
         (41, (96, 160), {"map": "near", "bpp": 0.08}),
         (42, (101, 173), {"map": "lossless", "quality": 20}),

@@ -35,6 +35,7 @@ __all__ = [
     "decode",
     "describe",
     "encode",
+    "full_name",
     "list_models",
     "load",
     "model_entry",
@@ -152,13 +153,17 @@ class Codec(ABC):
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """A codec that can be loaded. `codec_id` is written into files and belongs to this model version for ever."""
+    """A codec that can be loaded. `codec_id` is written into files and belongs to this model version for ever.
+
+    variant: another way to write the files of a model that is registered already; that one reads them.
+    """
 
     name: str
     codec_id: int
     version: int
     factory: str  # "package.module:function", imported on load only
     summary: str
+    variant: bool = False
 
 
 _BY_NAME: dict[str, ModelEntry] = {}
@@ -172,14 +177,16 @@ def register(entry: ModelEntry) -> ModelEntry:
         raise UsageError(f"Model {entry.name!r} has id {entry.codec_id}; a file has one byte for it (0 to 255).")
     if entry.name in _BY_NAME:
         raise UsageError(f"Model name {entry.name!r} is already registered.")
-    if entry.codec_id in _BY_ID:
+    if entry.variant and entry.codec_id not in _BY_ID:
+        raise UsageError(f"{entry.name!r} is a variant of the model with id {entry.codec_id}, which there is not.")
+    if entry.codec_id in _BY_ID and not entry.variant:
         raise UsageError(
             f"Model id {entry.codec_id} of {entry.name!r} already belongs to {_BY_ID[entry.codec_id].name!r}, for ever."
         )
     if entry.factory.count(":") != 1:
         raise UsageError(f"Factory {entry.factory!r} of model {entry.name!r} is not of the form 'module:function'.")
     _BY_NAME[entry.name] = entry
-    _BY_ID[entry.codec_id] = entry
+    _BY_ID.setdefault(entry.codec_id, entry)
     return entry
 
 
@@ -188,8 +195,14 @@ def list_models(pattern: str = "*") -> list[str]:
     return sorted(name for name in _BY_NAME if fnmatchcase(name, pattern))
 
 
+def full_name(name: str) -> str:
+    """`name`, or the registered `name`-street that it may be short for: spic, gesco, ..."""
+    return f"{name}-street" if name not in _BY_NAME and f"{name}-street" in _BY_NAME else name
+
+
 def model_entry(name: str) -> ModelEntry:
-    """The registry entry of a model. Raises UsageError if there is none of that name."""
+    """The registry entry of a model; "-street" may be left out. Raises UsageError if there is none of that name."""
+    name = full_name(name)
     if name not in _BY_NAME:
         raise UsageError(f"There is no model {name!r}; the models are {', '.join(list_models()) or 'none'}.")
     return _BY_NAME[name]
@@ -214,6 +227,7 @@ def load(
     belong to the installed weights.
     """
     entry = model_entry(name)
+    name = entry.name
     key = (name, None if backend == "torch" else backend, folder and str(folder))
     if key not in _LOADED:
         module, function = entry.factory.split(":")
@@ -340,6 +354,35 @@ for _entry in (
         version=2,
         factory="chappe.systems.spic.codec:load_onepass",
         summary="SPIC's one-pass receiver for street scenes: a label map and a coarse picture.",
+    ),
+    ModelEntry(
+        name="spic-street",
+        codec_id=6,
+        version=1,
+        factory="chappe.systems.diffusion.codec:load_spic",
+        summary="SPIC for street scenes: a label map and a coarse picture, restored by a diffusion network.",
+    ),
+    ModelEntry(
+        name="cspic-street",
+        codec_id=6,
+        version=1,
+        factory="chappe.systems.diffusion.codec:load_cspic",
+        summary="C-SPIC: files of spic-street that also carry the pixels of chosen classes (signs, people, cyclists).",
+        variant=True,
+    ),
+    ModelEntry(
+        name="gesco-street",
+        codec_id=7,
+        version=1,
+        factory="chappe.systems.diffusion.codec:load_gesco",
+        summary="GESCO for street scenes: the label map alone, drawn by a diffusion network.",
+    ),
+    ModelEntry(
+        name="rlasc-street",
+        codec_id=8,
+        version=1,
+        factory="chappe.systems.rlasc.codec:load_street",
+        summary="RL-ASC for street scenes: a label map and per-class features, the bits allotted by an agent.",
     ),
 ):
     register(_entry)

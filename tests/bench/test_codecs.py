@@ -38,7 +38,7 @@ def test_an_adapter_is_opened_once_by_file_or_by_module(tmp_path, monkeypatch):
     ("name", "error", "sentence"),
     [
         ("hevk", UsageError, "did you mean hevc"),
-        ("nonsense", UsageError, "the codecs are spic-onepass-street"),
+        ("nonsense", UsageError, "the codecs are cspic-street, "),
         ("no_such_module:make", UsageError, "no module 'no_such_module'"),
         ("none.py:make", UsageError, "none.py: no such file"),
         (f"{SHRINK}:none", UsageError, "no function 'none'"),

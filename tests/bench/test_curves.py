@@ -104,7 +104,7 @@ def test_the_printed_numbers_agree_with_each_other():
     facts = {fact.what: fact.value for fact in published.load_item("sqgan-fig12").facts}
     assert facts["rate factor, FCC over SQ-GAN at FID 93"] == pytest.approx(0.061 / 0.017, abs=0.05)
     assert facts["rate factor, HiFiC over SQ-GAN at mIoU 0.565"] == pytest.approx(0.142 / 0.018, abs=0.1)
-    bits = {fact.what: fact.value for fact in published.load_item("gesco-tables").facts}
+    bits = {fact.what: fact.value for fact in published.load_item("gesco-bits").facts}
     assert 1 - bits["bits sent for a picture"] / bits["bits of 'the full image'"] == pytest.approx(0.92, abs=0.005)
     for point in published.load_item("sqgan-fig9").points:  # eq. (2), the map's half
         assert point.rates["bpp_map"] == pytest.approx((10 * point.setting["m_s"] + 1) / 256, abs=1e-3)

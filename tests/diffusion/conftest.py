@@ -37,6 +37,13 @@ def spic(folder):
 
 
 @pytest.fixture(scope="session")
+def cspic(folder):
+    codec = load_folder(folder, "cspic")
+    codec._segment = lambda x: np.zeros(x.shape[:2], np.uint8)
+    return codec
+
+
+@pytest.fixture(scope="session")
 def gesco(folder):
     codec = load_folder(folder, "gesco")
     codec._segment = lambda x: np.zeros(x.shape[:2], np.uint8)

@@ -30,12 +30,36 @@ def sections(blob: bytes) -> dict[int, bytes]:
 
 
 def test_a_saved_folder_gives_both_codecs_with_their_ids(spic, gesco, folder):
-    assert (spic.name, spic.codec_id, gesco.name, gesco.codec_id) == ("spic-street", 6, "gesco", 7)
+    assert (spic.name, spic.codec_id, gesco.name, gesco.codec_id) == ("spic-street", 6, "gesco-street", 7)
     assert spic.fingerprint == gesco.fingerprint and (folder / "model.safetensors").is_file()
     with pytest.raises(UsageError, match="no diffusion system"):
         load_folder(folder, "jpeg")
     with pytest.raises(InputError):
         load_folder(folder / "nowhere", "spic")
+
+
+def test_cspic_is_spic_with_classes_of_its_own_unless_told_otherwise(spic, cspic, scene):
+    assert (cspic.name, cspic.codec_id, cspic.fingerprint) == ("cspic-street", spic.codec_id, spic.fingerprint)
+    usual = cspic.encode(scene.image, labels=scene.labels, point=point(quality=10))
+    assert SectionType.RESIDUAL in sections(usual)
+    np.testing.assert_array_equal(spic.decode(usual).image, cspic.decode(usual).image)
+    told = {"quality": 10, "classes": ""}
+    assert cspic.encode(scene.image, labels=scene.labels, point=point(**told)) == spic.encode(
+        scene.image, labels=scene.labels, point=point(**told)
+    )
+
+
+def test_a_residual_takes_no_more_than_its_share_and_leaves_out_what_does_not_fit(cspic, scene):
+    shares, kept = [], []
+    for bpp in (0.15, 0.3, 0.8):
+        wanted = point(bpp=bpp, classes="Building+SignSymbol+Road")
+        blob = cspic.encode(scene.image, labels=scene.labels, point=wanted)
+        assert len(blob) * 8 / scene.labels.size == pytest.approx(bpp, rel=0.05)
+        payload = sections(blob).get(SectionType.RESIDUAL)
+        kept.append(() if payload is None else wire.unpack_classes(payload, 12)[0])
+        shares.append(0 if payload is None else len(payload) / len(blob))
+    assert max(shares) < 0.45 and shares[-1] > 0.05
+    assert len(kept[0]) <= len(kept[-1]) and kept[-1]
 
 
 @pytest.mark.parametrize("size", [(64, 64), (65, 100)])

@@ -145,3 +145,24 @@ def test_gesco_digital_takes_far_fewer_channel_uses(analog, gesco, scene):
     np.testing.assert_array_equal(digital.decoded.labels, scene.labels)
     heard = analog.transmit(scene.image, labels=scene.labels)
     assert digital.channel_uses < heard.channel_uses / 5
+
+
+def test_the_command_sends_maps_and_pixels_over_gescos_channel(folder, scene, tmp_path, capsys):
+    from chappe.cli import main
+    from chappe.image import read_image, write_image
+
+    pytest.importorskip("diffusers")
+    photo, out = tmp_path / "street.png", tmp_path / "out.png"
+    write_image(photo, scene.image)
+    assert main(["link", str(photo), "-o", str(out), "--system", "full-image", "--psnr", "5"]) == 0
+    said = capsys.readouterr().err
+    assert "5 dB" in said and "CBR 0.5" in said and "pixels themselves" in said
+    assert read_image(out).shape == scene.image.shape
+    weights = ["--weights", str(folder)]
+    assert main(["link", str(photo), "-o", str(out), "--system", "gesco-analog", "--psnr", "10", *weights]) == 0
+    assert "one plane for each class" in capsys.readouterr().err
+    assert main(["link", str(photo), "--psnr", "10"]) == 2
+    assert "--psnr is for" in capsys.readouterr().err
+    assert main(["link", str(photo), "--system", "full-image", "--bpp", "0.1"]) == 2
+    assert main(["link", str(photo), "--system", "gesco-analog", "--cbr", "1/100", *weights]) == 1
+    assert "channel uses a sample" in capsys.readouterr().err

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from chappe.errors import StreamError, UsageError
-from chappe.systems.diffusion.config import DiffusionConfig, Sampling, guidance_code
+from chappe.systems.diffusion.config import SAMPLERS, DiffusionConfig, Sampling, guidance_code
 from chappe.systems.diffusion.noise import MAX_SEED, normal_noise, pack_seed, unpack_seed, words
 from chappe.systems.diffusion.process import Diffusion, gaussian_kl, learned_log_variance
-from chappe.systems.diffusion.sampler import open_chain
+from chappe.systems.diffusion.sampler import open_chain, trailing
 
 schedulers = pytest.importorskip("diffusers.schedulers")
 LINEAR = {"beta_start": 1e-4, "beta_end": 0.02, "beta_schedule": "linear"}
@@ -179,7 +179,7 @@ def test_payloads_that_are_no_seed_are_refused():
         pack_seed(-1)
 
 
-@pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpm++", "sde-dpm++"])
+@pytest.mark.parametrize("sampler", SAMPLERS)
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample"])
 def test_every_sampler_lands_on_the_picture_when_the_network_knows_it(sampler, prediction):
     """A network that always names x_0: the chain has to end there, whatever the noise."""
@@ -193,6 +193,24 @@ def test_every_sampler_lands_on_the_picture_when_the_network_knows_it(sampler, p
             said = process.said_for(goal, x, torch.tensor([t]))
             x = chain.step(k, torch.cat([said, torch.zeros_like(said)], 1), x)
         assert (x - goal).abs().max() < 0.05, (begin, steps)
+
+
+def test_times_are_those_of_diffusers():
+    for steps in (1, 2, 3, 7, 10, 50, 333, 1000):
+        oracle = schedulers.DDIMScheduler(**LINEAR, timestep_spacing="trailing")
+        oracle.set_timesteps(steps)
+        assert trailing(1000, steps) == oracle.timesteps.tolist()
+
+
+def test_consistency_names_a_picture_and_meets_fresh_noise():
+    config, process = DiffusionConfig(), Diffusion(prediction="sample")
+    chain = open_chain(config, Sampling("consistency", 4), 9, (8, 8))
+    assert chain.times == [999, 749, 499, 249]
+    x, said = chain.start(None), torch.full((1, 3, 8, 8), 0.25)
+    out = torch.cat([said, torch.zeros_like(said)], 1)
+    expected = process.noised(said, torch.tensor([749]), chain.noise(1))
+    torch.testing.assert_close(chain.step(0, out, x), expected)
+    torch.testing.assert_close(chain.step(3, out, x), said)
 
 
 def test_ddpm_steps_have_the_mean_and_variance_of_diffusers():

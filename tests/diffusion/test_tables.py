@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
+import torch
 
 from chappe.bench import gesco as tables
-from chappe.systems.diffusion.config import Sampling
+from chappe.bench import reproduce_gesco
+from chappe.bench.published import load_item
+from chappe.data.scenes import render_scene
 
 RAMP = np.stack([np.arange(12) * 20] * 3, 1).astype(np.uint8)
 
@@ -16,22 +21,43 @@ def eye(picture: np.ndarray) -> np.ndarray:
     return np.minimum(np.rint(picture.mean(2) / 20), 11).astype(np.uint8)
 
 
+EYES = tables.Eyes(eye)
+
+
 def scene_of(labels: np.ndarray) -> tables.Scene:
     return tables.Scene(RAMP[labels], labels)
 
 
 @pytest.fixture
-def engine(gesco):
+def quick(gesco):
+    """The tiny codec, drawing in one step."""
     pytest.importorskip("diffusers")
-    return gesco.engine
+    other = copy.copy(gesco)
+    other.settings = gesco.settings | {"sampling": {"sampler": "ddim", "steps": 1, "begin": 1000, "guidance": 1.0}}
+    return other
 
 
 def test_scores_are_those_of_a_hand_count():
     labels = np.array([[0, 0, 1, 1], [0, 0, 1, 11]], np.uint8)
     seen = np.array([[0, 1, 1, 1], [0, 0, 1, 0]], np.uint8)
-    row = tables.score([scene_of(labels)], [RAMP[seen]], eye, lambda a, b: float(np.abs(a - 0.0 - b).mean()), 11)
-    assert row["miou"] == pytest.approx((3 / 4 + 3 / 4) / 2)
-    assert row["lpips"] == pytest.approx((20 + 220) / 8)
+    row = tables.score([scene_of(labels)], [RAMP[seen]], EYES, 11)
+    assert row == {"miou": pytest.approx((3 / 4 + 3 / 4) / 2), "pictures": 1}
+
+
+def test_perceptual_figures_are_those_of_the_metrics():
+    from chappe.metrics.distribution import frechet_distance, squeeze_features
+    from chappe.metrics.lpips import SqueezeLPIPS, lpips
+
+    torch.manual_seed(0)
+    network = SqueezeLPIPS().eval()
+    scenes = [tables.Scene(render_scene(k, size=(64, 64)).image, np.zeros((64, 64), np.uint8)) for k in range(3)]
+    drawn = [np.roll(scene.image, 4, 1) for scene in scenes]
+    row = tables.score(scenes, drawn, tables.Eyes(eye, network), 11)
+    assert row["lpips"] == pytest.approx(
+        np.mean([lpips(s.image, d, network) for s, d in zip(scenes, drawn, strict=True)])
+    )
+    features = [squeeze_features(images, network) for images in (drawn, [s.image for s in scenes])]
+    assert row["feature"] == pytest.approx(frechet_distance(*features)) and row["feature"] > 0
 
 
 def test_mean_colours_are_means():
@@ -42,19 +68,40 @@ def test_mean_colours_are_means():
     np.testing.assert_array_equal(draw(labels)[1], image[1])
 
 
-def test_tables_have_every_cell_and_the_channel_shows(engine):
-    labels = np.random.default_rng(0).integers(0, 9, (64, 64)).astype(np.uint8)
-    scenes, shared = [scene_of(labels)], {"power": "none", "sampling": Sampling(steps=1, guidance=1)}
-    rivals = {"ramp": lambda heard: RAMP[heard]}
-    rows = tables.by_channel(scenes, engine, eye, rivals=rivals, psnrs=(100, 10), **shared)
-    cells = {(m, p) for m in ("gesco", "ramp", "full image") for p in (100, 10)}
-    assert {(r["method"], r["psnr"]) for r in rows} == cells
-    full = {r["psnr"]: r["miou"] for r in rows if r["method"] == "full image"}
-    assert full[100] == 1 and full[10] < 0.9
-    cells = tables.ablation(scenes, engine, engine, eye, psnr=10, **shared)
-    assert [(c["fds"], c["training"]) for c in cells] == [
-        (False, "clean"), (False, "noisy"), (True, "clean"), (True, "noisy"),
-    ]  # fmt: skip
+def test_every_sender_is_there_and_the_channel_shows(quick):
+    labels = np.kron(np.random.default_rng(0).integers(0, 9, (8, 8)), np.ones((8, 8))).astype(np.uint8)
+    scenes = [scene_of(labels)]
+    rows = {
+        psnr: {
+            name: tables.run(scenes, send, EYES, 11)
+            for name, send in tables.links(quick, psnr, {"ramp": lambda heard: RAMP[heard]}).items()
+        }
+        for psnr in (100, 1)
+    }
+    assert set(rows[1]) == {"GESCO", "GESCO, digital map", "ramp", "Full image"}
+    assert rows[100]["Full image"]["miou"] == 1 and rows[1]["Full image"]["miou"] < 0.5
+    assert rows[100]["ramp"]["miou"] > 0.7  # fast denoising moves borders
+    planes, digital = (rows[1][name]["cbr"] for name in ("GESCO", "GESCO, digital map"))
+    assert planes > 1 > 5 * digital and rows[1]["GESCO, digital map"]["lost"] == 0
+
+
+def test_each_table_has_the_papers_lines_and_ours(quick, monkeypatch):
+    labels = np.kron(np.random.default_rng(1).integers(0, 9, (4, 4)), np.ones((16, 16))).astype(np.uint8)
+    bench = reproduce_gesco.GescoBench.__new__(reproduce_gesco.GescoBench)
+    bench.scenes, bench.codec, bench.clean, bench.eyes = [scene_of(labels)], quick, None, EYES
+    bench.folder, bench._rows = "", {}
+    monkeypatch.setattr(bench, "_training", lambda: bench.scenes)
+    lines = {line.what: line for line in reproduce_gesco.NAMES["gesco-table1"](load_item("gesco-table1"), bench)}
+    assert lines["GESCO at 1 dB"].paper == pytest.approx(92.5) and lines["Full image at 100 dB"].paper is None
+    assert lines["Full image at 100 dB"].ours == 100 and lines["one pass from labels at 10 dB"].paper == pytest.approx(
+        67.2
+    )
+    monkeypatch.setattr(tables, "run", lambda *args, run=tables.run: {"lpips": 0.0, **run(*args)})  # no such network
+    ablation = {line.what: line for line in reproduce_gesco.NAMES["gesco-table5"](load_item("gesco-table5"), bench)}
+    assert ablation["with fast denoising, trained on noisy maps: LPIPS"].paper == 0.549
+    assert ablation["without fast denoising, trained on clean maps: mIoU"].note == reproduce_gesco.NO_CLEAN
+    bits = {line.what: line.ours for line in reproduce_gesco.NAMES["gesco-bits"](load_item("gesco-bits"), bench)}
+    assert 0 < bits["the map through our exact coder"] < bits["the picture as PNG"]
 
 
 def test_bits_are_those_of_files(scene):

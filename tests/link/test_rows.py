@@ -20,6 +20,7 @@ from chappe.link.learned.scsc import ScscLink
 from chappe.link.learned.store import BUNDLED, bundled
 from chappe.link.picture import encode_within
 from chappe.link.transport import parse_rate
+from chappe.modelfolder import has_weights
 
 IMAGE = np.random.default_rng(1).integers(0, 256, (6, 8, 3), np.uint8).repeat(8, 0).repeat(8, 1)
 
@@ -112,7 +113,7 @@ def test_links_of_ones_own_join_in(tmp_path, monkeypatch):
 
 
 def test_what_ships_and_what_does_not(monkeypatch):
-    assert all((folder / "model.safetensors").is_file() for folder in BUNDLED.values())
+    assert all(has_weights(folder) for folder in BUNDLED.values())
     monkeypatch.delitem(BUNDLED, "proxynet", raising=False)
     with pytest.raises(UsageError, match=r"no weights of proxynet ship .*--weights"):
         bundled("proxynet")

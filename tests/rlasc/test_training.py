@@ -25,6 +25,7 @@ from chappe.systems.rlasc.model import RLASC
 from chappe.systems.rlasc.policy import Policy
 from chappe.systems.rlasc.reward import Criterion, make_task
 from chappe.systems.rlasc.rl import Reinforce
+from chappe.systems.rlasc.train import sensitivity_table
 from chappe.systems.rlasc.training import AutoencoderTask, TrainConfig, random_levels, stage_config
 from chappe.tasks import Classification, Detection, Reidentification
 from chappe.training.frames import Frames
@@ -64,6 +65,22 @@ def test_rewards_of_an_episode_telescope_and_count_real_bytes(segmenter):
     assert float(dense.sum()) == pytest.approx(expected) and float(late.sum()) == pytest.approx(expected)
     payloads = [episode.concepts.payload(m, q) for m, q in zip(episode.concepts.numbers, levels, strict=True) if q]
     assert abs(8 * sum(len(p) + 4 for p in payloads) - bits) <= 8 * len(payloads)
+
+
+def test_sensitivities_are_a_slope_for_each_class_and_one_shape():
+    rng = np.random.default_rng(0)
+    shape = np.array([1, 0.1, 0.04, 0.02, 0.01, 0.0])
+    error = np.array([1, 0.4, 0.2, 0.1, 0.05, 0.02])
+    slopes, numbers = np.array([1.0, 3.0, 0.5, 0.0]), rng.integers(0, 3, 400)
+    size = rng.uniform(0.5, 2, 400)
+    measured = (slopes[numbers] * size)[:, None] * (shape - shape[2])
+    table = sensitivity_table(numbers, size[:, None] * error, measured, 4)
+    np.testing.assert_allclose(table[:3] / table[:3, :1], np.tile(0.9 * shape + 0.1 * error, (3, 1)), atol=1e-6)
+    np.testing.assert_allclose(table[:3, 0] / table[0, 0], slopes[:3], rtol=1e-6)
+    assert table[3, 0] == pytest.approx(np.median(table[:3, 0]))  # not met: the median
+    assert (np.diff(table, axis=1) <= 0).all()
+    level_one = measured[:, :1] - measured[:, 1:2]  # what it is for: level 1 takes nearly all of the loss away
+    assert np.abs(size[:, None] * (table[numbers, :1] - table[numbers, 1:2]) / level_one - 1).max() < 0.1
 
 
 def test_the_criterion_adds_semantic_and_perceptual_loss(segmenter):
@@ -202,8 +219,8 @@ def test_the_command_trains_all_stages_and_writes_a_codec(tmp_path, monkeypatch)
     for stage, figure in (("autoencoder", "rate"), ("agent", "return"), ("finetune", "entropy")):
         assert figure in json.loads((out / stage / "log.jsonl").read_text().splitlines()[-1])
     codec = load_folder(out / "weights", "trained", 251, Segmenter())
-    assert codec.prior.channels == 4 and len(codec.sensitivity("segmentation")) == 12
-    assert (codec.sensitivity("segmentation") > 0).all()
+    assert codec.prior.channels == 4 and codec.sensitivity("segmentation").shape == (12, 6)
+    assert (codec.sensitivity("segmentation")[:, 0] > 0).all()
     blob = codec.encode(PICTURE, point=OperatingPoint("p", {"lambda": 0.1}))
     assert codec.decode(blob).image.shape == PICTURE.shape
     (out / "weights" / "config.json").write_text(

@@ -7,9 +7,10 @@ import shutil
 
 import pytest
 
-from chappe.errors import InputError
-from chappe.modelfolder import TOKENS, fingerprint
-from chappe.systems.sqgan.load import WEIGHTS, load_folder
+from chappe.data.scenes import render_scene
+from chappe.errors import InputError, UsageError
+from chappe.modelfolder import PACKED, TOKENS, fingerprint
+from chappe.systems.sqgan.load import WEIGHTS, load_folder, load_street_v1
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def test_the_fingerprint_covers_every_file_that_decides_symbols(folders):
     seen = {fingerprint(mine)}
     (mine / TOKENS).write_bytes(b"x")
     seen.add(fingerprint(mine))
-    shutil.copy(WEIGHTS / "segmenter-street-v1" / "model.safetensors", mine)
+    shutil.copy(WEIGHTS / "segmenter-street-v1" / PACKED, mine)
     seen.add(fingerprint(mine))
     meta = json.loads((mine / "config.json").read_text())
     meta["config"]["shares"][0]["fingerprint"] ^= 1
@@ -61,3 +62,19 @@ def test_a_folder_without_weights_or_shares_is_incomplete(folders):
     (folders / "mine" / "config.json").write_text(json.dumps(meta | {"config": meta["config"] | {"shares": []}}))
     with pytest.raises(InputError, match=r"no model\.safetensors"):
         load_folder(folders / "mine", "mine", 250)
+
+
+def test_version_1_reads_and_does_not_write():
+    codec = load_street_v1()
+    assert set(codec.engine.run.networks) == {"analyse_map", "restore_map", "restore_image"}
+    with pytest.raises(UsageError, match="kept for reading the files it wrote: write with sqgan-street"):
+        codec.encode(render_scene(1, size=(64, 64)).image)
+
+
+def test_only_named_arrays_may_be_missing(tmp_path):
+    shutil.copytree(WEIGHTS / "sqgan-street-v1", tmp_path / "mine")
+    meta = json.loads((tmp_path / "mine" / "config.json").read_text())
+    assert meta.pop("dropped") == ["image.encoder.", "image.samm."]
+    (tmp_path / "mine" / "config.json").write_text(json.dumps(meta))
+    with pytest.raises(InputError, match=r"missing \['image\.encoder\."):
+        load_folder(tmp_path / "mine", "mine", 250)

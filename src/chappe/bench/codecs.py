@@ -12,7 +12,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
-from chappe.codec import Codec, OperatingPoint, list_models, load
+from chappe.codec import Codec, OperatingPoint, full_name, list_models, load
 from chappe.errors import MissingDependency, UsageError
 
 __all__ = [
@@ -46,7 +46,7 @@ def open_codec(name: str) -> Codec:
     """
     if ":" in name:
         return _adapter(name)
-    if name in list_models():
+    if full_name(name) in list_models():
         return load(name)
     from chappe import classical
 

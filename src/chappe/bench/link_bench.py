@@ -22,6 +22,7 @@ from chappe.bench.pool import appending, on_cores
 from chappe.bench.protocol import Frame, Frames, frames
 from chappe.errors import ChappeError, MissingDependency, UsageError
 from chappe.files import read_bytes, why
+from chappe.modelfolder import read_weights
 
 __all__ = ["GRIDS", "LinkSpec", "Measure", "Plan", "load_units", "make_plan", "measure_picture", "run_bench"]
 
@@ -126,7 +127,7 @@ def make_plan(spec: LinkSpec) -> Plan:
             versions[name] = SCHEMES[name].version()
         except (UsageError, MissingDependency) as error:
             missing[name] = str(error)
-    judge = hashlib.sha256((JUDGE_WEIGHTS / "model.safetensors").read_bytes()).hexdigest()[:12]
+    judge = hashlib.sha256(read_weights(JUDGE_WEIGHTS)).hexdigest()[:12]
     pictures = [(frame.name, frame.fingerprint()) for frame in spec.frames()]
     keys = {
         (name, scheme): hashlib.sha256(

@@ -22,6 +22,7 @@ from chappe.link.digital import DigitalLink, Reception
 from chappe.link.learned.enhanced import enhanced
 from chappe.link.learned.store import bundled, load_folder, read_parts
 from chappe.link.picture import LOST_GREY, Link, PictureLink, Received
+from chappe.modelfolder import read_weights
 
 __all__ = ["ABLATIONS", "CODECS", "PLAIN", "SCHEMES", "FlatLink", "Scheme", "mutual_folder", "scsc", "symbols"]
 
@@ -96,7 +97,7 @@ def _parts(folder: Path) -> tuple:
 
 
 def _digest(folder: Path) -> str:
-    return hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()[:12]
+    return hashlib.sha256(read_weights(folder)).hexdigest()[:12]
 
 
 def _radio(**options: object) -> DigitalLink:

@@ -63,10 +63,11 @@ def run(
     split: by default "val" where there are splits. out: folder in which the measurements are kept and taken up again;
     by default they are thrown away. Raises UsageError for an unknown item or more than one data set.
     """
-    from chappe.bench import reproduce_link
+    from chappe.bench import reproduce_gesco, reproduce_link
 
-    if name not in NAMES and name not in reproduce_link.NAMES:
-        raise UsageError(f"--reproduce {name}: is none of {', '.join((*NAMES, *reproduce_link.NAMES))}.")
+    known = (*NAMES, *reproduce_link.NAMES, *reproduce_gesco.NAMES)
+    if name not in known:
+        raise UsageError(f"--reproduce {name}: is none of {', '.join(known)}.")
     folders = [data] if isinstance(data, (str, os.PathLike)) else list(data or ())
     if len(folders) > 1:
         raise UsageError(f"--reproduce takes one data set, found {len(folders)}.")
@@ -84,6 +85,10 @@ def run(
         bench = reproduce_link.LinkBench(pictures)
         where += f"; {bench.seeds} fades a picture; lost pictures count as grey"
         print(format_lines(item, reproduce_link.NAMES[name](item, bench), where))
+        return 0
+    if name in reproduce_gesco.NAMES:
+        lines = reproduce_gesco.NAMES[name](item, reproduce_gesco.GescoBench(pictures, root))
+        print(format_lines(item, lines, where + "; true labels sent"))
         return 0
     with tempfile.TemporaryDirectory(prefix="chappe-") as scratch:
         target = Path(scratch if out is None else out)

@@ -18,6 +18,7 @@ from chappe.errors import ChappeError
 __all__ = ["add_parser", "check_weights", "examine", "run"]
 
 _REQUIRED = ("torch", "numpy", "pillow", "safetensors", "numba", "accelerate", "tqdm")
+_WEIGHTS = (".safetensors", ".packed")
 _OPTIONAL = {
     "imagecodecs": "bench",
     "transformers": "hf",
@@ -102,12 +103,12 @@ def check_weights(folder: Path, problems: list[str]) -> dict[str, str]:
             states[name] = f"ok, {path.stat().st_size / 1e6:.1f} MB"
             continue
         problems.append(f"weights file {name} is missing or damaged: install chappe again.")
-    for path in sorted(folder.rglob("*.safetensors")):
+    for path in sorted(path for path in folder.rglob("*") if path.suffix in _WEIGHTS):
         name = path.relative_to(folder).as_posix()
         if name not in states:
             states[name] = "not listed in SHA256SUMS"
             problems.append(f"weights file {name} has no checksum in SHA256SUMS.")
-    if not any(name.endswith(".safetensors") for name in states):
+    if not any(name.endswith(_WEIGHTS) for name in states):
         problems.append("no weights are installed: install chappe again.")
     return states
 

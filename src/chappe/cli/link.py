@@ -10,7 +10,8 @@ from chappe.errors import ChappeError, UsageError
 
 __all__ = ["add_parser", "run"]
 
-SYSTEMS = ("digital", "scsc", "adjscc", "deepjscc-mimo", "proxynet")
+GESCO = ("gesco-analog", "full-image")
+SYSTEMS = ("digital", "scsc", "adjscc", "deepjscc-mimo", "proxynet", *GESCO)
 
 
 def add_parser(sub) -> None:
@@ -25,7 +26,8 @@ def add_parser(sub) -> None:
     parser.add_argument("photo", metavar="PHOTO", help="picture, or - for stdin")
     parser.add_argument("-o", "--out", metavar="OUT", help="picture as it arrives (its suffix says the kind)")
     parser.add_argument("--system", choices=SYSTEMS, default="digital",
-                        help="a codec and a code, or a learned link (default %(default)s)")  # fmt: skip
+                        help="a codec and a code, a learned link, or GESCO's analog one and its baseline "
+                        "(default %(default)s)")  # fmt: skip
     parser.add_argument(
         "--weights",
         metavar="DIR",
@@ -45,6 +47,8 @@ def add_parser(sub) -> None:
                        help="awgn, rayleigh, rician, tdl-a, tdl-c, cdl-c, bsc or erasure (default %(default)s)"
                        )  # fmt: skip
     radio.add_argument("--snr", type=float, default=6.0, metavar="DB", help="default %(default)g")
+    radio.add_argument("--psnr", type=float, metavar="DB",
+                       help="of GESCO's channel: power 1 by the noise on each real value (default 10)")  # fmt: skip
     radio.add_argument("--snr-of", choices=("antenna", "total"), default="antenna",
                        help="power of one transmit antenna, or of all (default %(default)s)")  # fmt: skip
     radio.add_argument("--mcs", default="qpsk-1/2", metavar="MOD-RATE",
@@ -95,6 +99,8 @@ def run(args: argparse.Namespace) -> int:
 
     if args.out:
         check_suffix(args.out)
+    if args.psnr is not None and args.system not in GESCO:
+        raise UsageError(f"--psnr is for --system {' and '.join(GESCO)}; the others take --snr.")
     auto = args.mcs == "auto"
     mcs = parse_mcs("qpsk-1/2" if auto else args.mcs)
     spec = parse_channel(args.channel, fade_every=args.fade_every, flip=args.flip, loss=args.loss)
@@ -109,13 +115,18 @@ def run(args: argparse.Namespace) -> int:
         out = system.transmit(image, cbr=args.cbr, seed=args.seed)
     else:
         out = system.transmit(image, cbr=args.cbr, bpp=args.bpp, seed=args.seed)
-    lines = _analog_lines(out, system.name) if analog else _lines(out, system.codec.name)
+    if args.system in GESCO:
+        lines = _gesco_lines(out, system)
+    else:
+        lines = _analog_lines(out, system.name) if analog else _lines(out, system.codec.name)
     for line in columns(("", ""), lines, left=(0, 1))[1:]:
         say(line, quiet=args.quiet)
     if args.figure:
         from chappe.link.plot import transmission_png
 
         title = f"{system.name}, SNR {args.snr:g} dB" if spec.complex else system.name
+        if args.system in GESCO:
+            title = f"{system.name}, PSNR {system.analog.psnr_db:g} dB"
         atomic_write_bytes(
             args.figure, transmission_png(image, out, None if analog else out.link.modulation, title=title)
         )
@@ -137,6 +148,8 @@ def _system(args: argparse.Namespace, link, auto: bool):
         if args.weights or args.without:
             raise UsageError("--weights and --without are for learned links: name one by --system.")
         return PictureLink(args.codec or DEFAULT_MODEL, link, adapt=auto, target=args.target, slices=args.slices)
+    if args.system in GESCO:
+        return _gesco_link(args)
     from chappe.link.learned.store import bundled, load_folder
 
     weights = args.weights or bundled(args.system)
@@ -148,6 +161,34 @@ def _system(args: argparse.Namespace, link, auto: bool):
     if args.system != "scsc" and (args.codec or args.bpp):
         raise UsageError(f"{args.system} makes no file: it takes --cbr, and neither --codec nor --bpp.")
     return system
+
+
+def _gesco_link(args: argparse.Namespace):
+    """GESCO's analog link or the pixels over the same channel; they have no radio but their own."""
+    from chappe.codec import load
+    from chappe.systems.diffusion.codec import load_folder
+    from chappe.systems.diffusion.link import FullImageLink, GescoLink
+
+    if args.codec or args.bpp or args.slices is not None or args.without:
+        raise UsageError(f"{args.system} makes no file: it takes --psnr, --cbr and --weights, and none of a codec.")
+    psnr = 10.0 if args.psnr is None else args.psnr
+    if args.system == "full-image":
+        return FullImageLink(psnr)
+    codec = load_folder(args.weights, "gesco") if args.weights else load("gesco-street")
+    return GescoLink(codec.engine, psnr_db=psnr, sampling=codec.sampling)
+
+
+def _gesco_lines(out, system) -> list[tuple[str, str]]:
+    what = "the pixels themselves" if system.name == "full-image" else "one plane for each class that is there"
+    side = out.height * out.width
+    return [
+        ("sent", f"{out.width}x{out.height} as {what}"),
+        ("channel", f"{system.analog.psnr_db:g} dB: noise of {system.analog.sigma:.3f} on values of power 1"),
+        ("", out.receptions[0].text),
+        ("uses", f"{out.channel_uses} complex channel uses, CBR {out.cbr:.4f} (uses by 3 x pixels), "
+                 f"{out.channel_uses / side:.2f} a pixel"),
+        ("result", "received: symbols are never lost, only noisy"),
+    ]  # fmt: skip
 
 
 def _analog_lines(out, name: str) -> list[tuple[str, str]]:

@@ -170,7 +170,7 @@ class PictureLink(Link):
             bpp = self.bpp if bpp is None and point is None else bpp
             key = (*self._maker, bpp, str(point))
             blob = once(files, key, lambda: self._encoded(picture, bpp, point, files))
-            return blob, self._chosen(len(blob))
+            return blob, self.radio_for(len(blob))
         if bpp is not None or point is not None:
             raise UsageError("give one of a CBR, a rate and an operating point.")
         height, width = picture.shape[:2]
@@ -179,7 +179,7 @@ class PictureLink(Link):
         if not link.spec.complex:
             raise UsageError(f"{link.spec.name} has no complex channel uses, so there is no CBR: give a rate.")
         if self.adapt:  # a first guess at the size is enough: what is lost depends little on it
-            link = self._chosen(payload_limit(link, uses))
+            link = self.radio_for(payload_limit(link, uses))
         key = (*self._maker, self.bpp, uses, link.modulation, parse_rate(link.rate), link.streams)
         blob = once(files, key, lambda: self._within(picture, link, uses, files))
         return blob, _filled(link, blob, uses) if self.fill else link
@@ -223,7 +223,7 @@ class PictureLink(Link):
                 why = f"what arrived does not decode: {error}"
         return Received(out, receptions, sum(map(len, parts)), shape[0], shape[1], link, why)
 
-    def _chosen(self, size: int) -> DigitalLink:
+    def radio_for(self, size: int) -> DigitalLink:
         if not self.adapt:
             return self.radio
         mcs = best_mcs(self.radio, size, target=self.target)
@@ -247,11 +247,11 @@ def once(known: dict | None, key: tuple, make: Callable[[], Any]) -> Any:
 def open_codec(name: str) -> Codec:
     """A model of the registry or a classical codec. Raises UsageError if there is none of that name."""
     from chappe import classical
-    from chappe.codec import list_models, load
+    from chappe.codec import full_name, list_models, load
 
     if name in classical.NAMES:
         return classical.load(name)
-    if name not in list_models():
+    if full_name(name) not in list_models():
         raise UsageError(f"There is no codec {name!r}; there are {', '.join((*list_models(), *classical.NAMES))}.")
     return load(name)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from chappe.modelfolder import fingerprint, read_meta
+from chappe.modelfolder import WEIGHTS, fingerprint, has_weights, read_meta, read_weights
 
 __all__ = ["TRAINING_ONLY", "fingerprint", "load_model", "save_model"]
 
@@ -24,7 +24,7 @@ def save_model(folder: Path, state: dict[str, torch.Tensor], config: dict, **ext
         if key.endswith(TRAINING_ONLY):
             continue
         keep[key] = (value.half() if value.is_floating_point() else value).contiguous()
-    atomic_write_bytes(folder / "model.safetensors", save(keep))
+    atomic_write_bytes(folder / WEIGHTS, save(keep))
     text = json.dumps({"config": config, **extra}, indent=1, sort_keys=True)
     atomic_write_bytes(folder / "config.json", (text + "\n").encode())
 
@@ -38,9 +38,9 @@ TRAINING_ONLY = (
 
 def load_model(folder: Path) -> tuple[dict[str, torch.Tensor], dict]:
     """State dict in float32 and the parsed config.json of a model folder."""
-    from safetensors.torch import load_file
+    from safetensors.torch import load
 
     meta = read_meta(folder)
-    state = load_file(folder / "model.safetensors") if (folder / "model.safetensors").is_file() else {}
+    state = load(read_weights(folder)) if has_weights(folder) else {}
     state = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
     return state, meta

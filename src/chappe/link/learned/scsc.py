@@ -129,7 +129,7 @@ class ScscLink(PictureLink):
         bpp = min(24.0, 8 * payload_limit(link, uses) / (picture.shape[0] * picture.shape[1]))
         return super()._within(self.prepared(picture, bpp, files), link, uses, files)
 
-    def _chosen(self, size: int) -> DigitalLink:
+    def radio_for(self, size: int) -> DigitalLink:
         if not self.adapt:
             return self.radio
         fixed = isinstance(self.radio, EnhancedLink)

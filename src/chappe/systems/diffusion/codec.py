@@ -5,6 +5,7 @@ SPIC's sender is that of the one-pass codec; what differs is who draws. C-SPIC i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -36,9 +37,12 @@ if TYPE_CHECKING:
 
 __all__ = ["GescoCodec", "SpicCodec", "load_folder"]
 
-IDS = {"spic": ("spic-street", 6), "gesco": ("gesco", 7)}
+WEIGHTS = Path(__file__).parents[2] / "weights" / "diffusion-street-v1"
+IDS = {"spic": ("spic-street", 6), "cspic": ("cspic-street", 6), "gesco": ("gesco-street", 7)}
 _DRAWING = ("sampler", "steps", "begin", "start", "guidance", "seed")
-_RESIDUAL_QUALITY = 40
+_RESIDUAL_QUALITY = 40  # where no rate is asked for
+_RESIDUAL_SHARE = 0.4  # of the bytes, at most
+CSPIC_CLASSES = ("SignSymbol", "Pedestrian", "Bicyclist")
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ class _Drawing:
 def _drawing(codec, values: dict) -> _Drawing:
     """Take the knobs of the sampler out of `values`."""
     mine = {k: values.pop(k) for k in _DRAWING if k in values}
-    usual = Sampling(**codec.settings["sampling"])
+    usual = codec.sampling
     sampling = usual.with_settings(mine, codec.settings["guidance_form"])
     try:
         seed = int(mine.get("seed", 0))
@@ -73,21 +77,26 @@ def _told(codec, by_type: dict[int, bytes]) -> tuple[Sampling, int]:
     seed = unpack_seed(by_type[SectionType.NOISE_SEED])
     if SectionType.PARAMETERS in by_type:
         return unpack_sampling(by_type[SectionType.PARAMETERS]), seed
-    return Sampling(**codec.settings["sampling"]), seed
+    return codec.sampling, seed
 
 
 @dataclass(frozen=True)
 class _SpicRate:
     base: object  # what OnePassCodec makes of the rest
     drawing: _Drawing
-    classes: tuple[int, ...]
-    quality: int
+    classes: tuple[int, ...]  # what matters most first
+    quality: int | None  # of the residual; None: what its share of the bytes allows
 
 
 class SpicCodec(OnePassCodec):
     """Map and coarse picture; the network of SemCoRe draws. `classes=SignSymbol+Pedestrian` adds C-SPIC's residual."""
 
     engine: Engine
+
+    @property
+    def sampling(self) -> Sampling:
+        """How files are drawn that say nothing of it."""
+        return Sampling(**self.settings["sampling"])
 
     def decode(self, blob: bytes) -> Decoded:
         labels, coarse, by_type = self._received(blob)
@@ -112,10 +121,12 @@ class SpicCodec(OnePassCodec):
             name, values = found.name, dict(found.settings)
         drawing = _drawing(self, values)
         names = get_taxonomy(self.taxonomy).classes
-        classes = parse_classes(str(values.pop("classes", "")), tuple(names)[: self.classes - 1])
-        quality = int(values.pop("residual_quality", _RESIDUAL_QUALITY))
-        if not 0 <= quality <= 100:
+        usual = "+".join(self.settings.get("classes", ()))
+        classes = parse_classes(str(values.pop("classes", usual)), tuple(names)[: self.classes - 1])
+        quality = values.pop("residual_quality", None)
+        if quality is not None and not 0 <= int(quality) <= 100:
             raise UsageError(f"residual_quality={quality} is not a quality, 0 to 100")
+        quality = None if quality is None else int(quality)
         base = super()._rate(pixels, bpp, None if point is None else OperatingPoint(name, values))
         return _SpicRate(base, drawing, classes, quality)
 
@@ -130,10 +141,8 @@ class SpicCodec(OnePassCodec):
             return sender.sections(replace(rate.base, total=max(1.0, rate.base.total - bytes_)))
 
         base = fit(extra)
-        if not rate.classes:
-            return [*base, *extra]
         detail = self._residual(image, labels.shape, base, rate)
-        if detail is None:  # none of these classes is in the picture
+        if detail is None:
             return [*base, *extra]
         if rate.base.total is None or rate.base.quality is not None:
             return [*base, detail, *extra]
@@ -145,23 +154,56 @@ class SpicCodec(OnePassCodec):
         return [base[0], sender.fill(room), detail, *extra]
 
     def _residual(self, image: np.ndarray, shape: tuple[int, int], base: list[Section], rate: _SpicRate):
-        """The section of the residual behind a map and a coarse picture as they are sent; None where it is empty."""
-        received = decode_map({s.type: s.payload for s in base}, shape, self.classes, self.taxonomy)
-        mask = residual.shape_mask(pad_to_cells(received), rate.classes)
-        sheet = residual.lay_out(mask)
-        if sheet is None:
-            return None
+        """The section of the residual behind a map and a coarse picture as they are sent.
+
+        Where a rate is asked for it takes at most its share of that: classes that do not fit are left out, the last
+        named first. None where nothing is left, or none of the classes is in the map.
+        """
+        received = pad_to_cells(decode_map({s.type: s.payload for s in base}, shape, self.classes, self.taxonomy))
         padded = pad_to_cells(image)
         small = [side // 4 for side in padded.shape[:2]]
         coarse = decode_coarse(next(s.payload for s in base if s.type == SectionType.COARSE_IMAGE), *small)
-        payload = residual.encode_residual(padded, coarse, mask, sheet, rate.quality)
-        return Section(SectionType.RESIDUAL, pack_classes(rate.classes, self.classes) + payload)
+        most = math.inf if rate.base.total is None else _RESIDUAL_SHARE * rate.base.total
+        for count in range(len(rate.classes), 0, -1):
+            classes = tuple(sorted(rate.classes[:count]))
+            mask = residual.shape_mask(received, classes)
+            sheet = residual.lay_out(mask)
+            if sheet is None:
+                continue
+
+            def coded(quality: int, mask=mask, sheet=sheet, classes=classes) -> Section:
+                payload = residual.encode_residual(padded, coarse, mask, sheet, quality)
+                return Section(SectionType.RESIDUAL, pack_classes(classes, self.classes) + payload)
+
+            found = coded(_RESIDUAL_QUALITY if rate.quality is None else rate.quality)
+            size = container.section_size(len(found.payload))
+            if rate.quality is None and most < math.inf:
+                found, size = _within(coded, most)
+            if size <= most:
+                return found
+        return None
+
+
+def _within(coded: Callable[[int], Section], most: float) -> tuple[Section, int]:
+    """The best of 0, 10, ... 60 whose section stays within `most` bytes, or the smallest; and its size."""
+    low, high = 0, 6
+    best = None
+    while low <= high:
+        middle = (low + high + 1) // 2
+        section = coded(10 * middle)
+        if container.section_size(len(section.payload)) <= most:
+            best, low = section, middle + 1
+        else:
+            high = middle - 1
+    best = best or coded(0)
+    return best, container.section_size(len(best.payload))
 
 
 @dataclass(frozen=True)
 class _GescoRate:
     total: float | None  # bytes; None: the exact map
     drawing: _Drawing
+    asked: bool = True  # for that rate; else it is the default, and the nearest file will do
 
 
 class GescoCodec(MapCodec):
@@ -172,6 +214,11 @@ class GescoCodec(MapCodec):
         config = engine.config
         super().__init__(name, codec_id, fingerprint, settings, config.taxonomy, config.classes + 1, segment)
         self.engine = engine
+
+    @property
+    def sampling(self) -> Sampling:
+        """How files are drawn that say nothing of it."""
+        return Sampling(**self.settings["sampling"])
 
     def decode(self, blob: bytes) -> Decoded:
         header, sections = container.read(blob)
@@ -201,7 +248,7 @@ class GescoCodec(MapCodec):
         if mode == "lossless":
             return _GescoRate(None, drawing)
         wanted = bpp if bpp is not None else float(values.get("bpp", self.settings["bpp"]))
-        return _GescoRate(wanted * pixels / 8, drawing)
+        return _GescoRate(wanted * pixels / 8, drawing, bpp is not None or "bpp" in values)
 
     def _sections(self, image: np.ndarray, labels: np.ndarray, rate: _GescoRate) -> list[Section]:
         coder = MapCoder(labels, self.classes, self.taxonomy, self.settings.get("protect"))
@@ -212,7 +259,7 @@ class GescoCodec(MapCodec):
         sections = [coder.within(max(0, int(rate.total - around))), *extra]
         size = file_size(*labels.shape, sections)
         exact = sections[0].type == SectionType.MAP_LOSSLESS
-        if size > 1.05 * rate.total or (exact and size < 0.95 * rate.total):
+        if rate.asked and (size > 1.05 * rate.total or (exact and size < 0.95 * rate.total)):
             bpp = [8 * file_size(*labels.shape, [s, *extra]) / labels.size for s in (coder.within(0), coder.lossless)]
             raise RateError(
                 f"{8 * rate.total / labels.size:.4f} bpp is out of reach for {self.name} on this {labels.shape[1]}x"
@@ -221,8 +268,23 @@ class GescoCodec(MapCodec):
         return sections
 
 
-def load_folder(folder: Path, system: str = "spic", name: str | None = None, codec_id: int | None = None):
-    """The codec `spic` or `gesco` over a model folder as `chappe train diffusion` writes it.
+def load_spic() -> SpicCodec:
+    """The bundled `spic-street`."""
+    return load_folder(WEIGHTS, "spic")
+
+
+def load_cspic() -> SpicCodec:
+    """`spic-street` with the pixels of signs, people and cyclists in its files, unless told otherwise."""
+    return load_folder(WEIGHTS, "cspic")
+
+
+def load_gesco() -> GescoCodec:
+    """The bundled `gesco-street`."""
+    return load_folder(WEIGHTS, "gesco")
+
+
+def load_folder(folder: Path | str, system: str = "spic", name: str | None = None, codec_id: int | None = None):
+    """The codec `spic`, `cspic` or `gesco` over a model folder as `chappe train diffusion` writes it.
 
     Raises UsageError for another system, InputError for an incomplete folder.
     """
@@ -231,10 +293,13 @@ def load_folder(folder: Path, system: str = "spic", name: str | None = None, cod
 
     if system not in IDS:
         raise UsageError(f"There is no diffusion system {system!r}; there are {', '.join(IDS)}.")
-    engine, meta = load_engine(folder)
+    engine, meta = load_engine(Path(folder))
     usual = IDS[system]
-    make = SpicCodec if system == "spic" else GescoCodec
-    return make(name or usual[0], codec_id or usual[1], fingerprint(folder), engine, meta["codec"][system])
+    make = GescoCodec if system == "gesco" else SpicCodec
+    settings = meta["codec"]["gesco" if system == "gesco" else "spic"]
+    if system == "cspic":
+        settings = settings | {"classes": CSPIC_CLASSES}
+    return make(name or usual[0], codec_id or usual[1], fingerprint(Path(folder)), engine, settings)
 
 
 def _planes(labels: np.ndarray, engine: Engine) -> np.ndarray:

@@ -10,7 +10,7 @@ from chappe.nn.unet import UNetConfig, unet_preset
 
 __all__ = ["GESCO_DEFAULTS", "PRESETS", "SAMPLERS", "SPIC_DEFAULTS", "STARTS", "DiffusionConfig", "Sampling", "preset"]
 
-SAMPLERS = ("ddpm", "ddim", "dpm++", "sde-dpm++")
+SAMPLERS = ("ddpm", "ddim", "dpm++", "sde-dpm++", "consistency")
 STARTS = ("noised", "clean")
 
 
@@ -47,7 +47,7 @@ class DiffusionConfig:
 # `tiny` is for tests and for a first look on a CPU.
 _TINY = {"width": 16, "multipliers": (1, 2, 2), "head": 16, "attention": 2, "spade_hidden": 16}
 PRESETS = {
-    "street": DiffusionConfig(unet=unet_preset("street", coarse="always"), first="spic-onepass-street-v2"),
+    "street": DiffusionConfig(unet=unet_preset("street", coarse="always"), first="spic-onepass-street-v2", mix=0.001),
     "tiny": DiffusionConfig(unet=unet_preset("street", **_TINY)),
     "paper": DiffusionConfig("cityscapes19", 19, False, unet_preset("paper"), prediction="epsilon"),
     "paper-gesco": DiffusionConfig("cityscapes35", 35, True, unet_preset("paper-gesco"), prediction="epsilon"),
@@ -119,7 +119,7 @@ SPIC_DEFAULTS: dict = {
         "lossless": [[0.0, 0.5]],
     },
     "guidance_form": "code",
-    "sampling": {"sampler": "dpm++", "steps": 10, "begin": 400, "start": "noised", "guidance": 1.0},
+    "sampling": {"sampler": "consistency", "steps": 2, "begin": 1000, "start": "noised", "guidance": 1.0},
     "points": {
         "low": {"bpp": 0.015},
         "medium": {"bpp": 0.025},
@@ -134,10 +134,11 @@ GESCO_DEFAULTS: dict = {
     "bpp": 0.02,
     "protect": SPIC_DEFAULTS["protect"],
     "guidance_form": "code",
-    "sampling": {"sampler": "dpm++", "steps": 20, "begin": 1000, "start": "noised", "guidance": 2.0},
+    "sampling": {"sampler": "consistency", "steps": 2, "begin": 1000, "start": "noised", "guidance": 1.0},
     "points": {
         "low": {"bpp": 0.008},
         "high": {"bpp": 0.02},
+        "paper": {"map": "lossless", "sampler": "dpm++", "steps": 20, "guidance": 2.0},
         "max": {"map": "lossless"},
     },
 }

@@ -1,7 +1,9 @@
 """Samplers of `diffusers` with our noise: the picture depends on the seed in the file, nothing is drawn here.
 
 ddpm: ancestral, mean from `DDPMParallelScheduler`, the network's variance (IDDPM eq. 15, for the shorter chain);
-ddim: deterministic (eta 0); dpm++: second-order multistep solver; sde-dpm++: its stochastic form.
+ddim: deterministic (eta 0); dpm++: second-order multistep solver; sde-dpm++: its stochastic form. `consistency` is none
+of diffusers': each pass names a picture, which meets fresh noise before the next (multistep consistency sampling,
+Y. Song et al., Consistency models, 2023, algorithm 1): what `rollout_share` trains for.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from torch import Tensor
 
 from chappe.errors import MissingDependency
 from chappe.systems.diffusion.config import DiffusionConfig, Sampling
-from chappe.systems.diffusion.process import learned_log_variance
+from chappe.systems.diffusion.process import Diffusion, learned_log_variance
 
 __all__ = ["Chain", "open_chain"]
 
@@ -27,11 +29,14 @@ class Chain:
 
     def __init__(self, config: DiffusionConfig, sampling: Sampling, noise: Callable[[int], Tensor]):
         self.sampling, self.noise = sampling, noise
+        self.process = Diffusion(config.steps, config.beta_start, config.beta_end, config.prediction, config.mix)
         # As many steps for the whole process as make `steps` for the part that is undone.
-        total = max(sampling.steps, round(sampling.steps * 1000 / sampling.begin))
+        total = min(config.steps, max(sampling.steps, round(sampling.steps * 1000 / sampling.begin)))
+        self.times: list[int] = trailing(config.steps, total)[-sampling.steps :]
+        if sampling.sampler == "consistency":
+            return
         self.scheduler = _scheduler(config, sampling.sampler)
-        self.scheduler.set_timesteps(min(total, config.steps))
-        self.times: list[int] = [int(t) for t in self.scheduler.timesteps][-sampling.steps :]
+        self.scheduler.set_timesteps(total)
         if sampling.sampler.endswith("dpm++"):
             self.scheduler.set_begin_index(len(self.scheduler.timesteps) - len(self.times))
 
@@ -42,8 +47,7 @@ class Chain:
             return noise
         if self.sampling.start == "clean":
             return coarse.clone()
-        kept = float(self.scheduler.alphas_cumprod[self.times[0]])
-        return kept**0.5 * coarse + (1 - kept) ** 0.5 * noise
+        return self.process.noised(coarse, torch.full((len(coarse),), self.times[0]), noise)
 
     def step(self, k: int, out: Tensor, x: Tensor) -> Tensor:
         """x after step k. out (N, 6, H, W): prediction and v of the variance; x (N, 3, H, W)."""
@@ -51,10 +55,19 @@ class Chain:
         t, name = self.times[k], self.sampling.sampler
         if name == "ddpm":
             return self._ancestral(k, said, v, x)
+        if name == "consistency":
+            return self._renoised(k, said, x)
         if name == "ddim":
             return self.scheduler.step(said, t, x, eta=0.0).prev_sample
         extra = {"variance_noise": self.noise(k + 1)} if name.startswith("sde") else {}
         return self.scheduler.step(said, t, x, **extra).prev_sample
+
+    def _renoised(self, k: int, said: Tensor, x: Tensor) -> Tensor:
+        clean = self.process.clean(said, x, torch.full((len(x),), self.times[k], device=x.device)).clamp(-1, 1)
+        if k + 1 == len(self.times):
+            return clean
+        following = torch.full((len(x),), self.times[k + 1], device=x.device)
+        return self.process.noised(clean, following, self.noise(k + 1))
 
     def _ancestral(self, k: int, said: Tensor, v: Tensor, x: Tensor) -> Tensor:
         scheduler, t = self.scheduler, self.times[k]
@@ -67,6 +80,11 @@ class Chain:
         beta = 1 - kept / kept_before
         spread = learned_log_variance(v.clamp(-1, 1), beta, beta * (1 - kept_before) / (1 - kept))
         return mean + torch.exp(0.5 * spread) * self.noise(k + 1)
+
+
+def trailing(process: int, steps: int) -> list[int]:
+    """`steps` times of a process, the noisiest first, evenly spaced from its end: "trailing" in diffusers."""
+    return [int(t) - 1 for t in np.round(np.arange(process, 0, -process / steps))]
 
 
 def open_chain(config: DiffusionConfig, sampling: Sampling, seed: int, shape: tuple[int, int]) -> Chain:

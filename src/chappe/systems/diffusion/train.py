@@ -29,6 +29,9 @@ from chappe.training.frames import Augment, Frames, to_tensors
 from chappe.training.loop import LoopConfig, average_gradients, train
 from chappe.training.street import StreetBatches, load_perceptual, load_teacher, near_map
 
+_PLAIN = 8.0  # times the loss of batches of squared error alone: Adam's steps follow the others' larger gradients
+_FIRST = 0.7  # of the process: from here on x_t is noise, less than a hundredth of it the picture
+
 __all__ = ["DiffusionTask", "TrainConfig", "export", "main", "recipe"]
 
 
@@ -54,10 +57,17 @@ class TrainConfig:
     quality: tuple[int, int] = (5, 45)  # of the coarse AV1 picture
     speeds: tuple[int, ...] = (8, 10)
     near_share: float = 0.7  # maps in cells, as a near-lossless map comes back
+    # Of the batches: x_t is made not of the picture but of what sampling has there, the first picture or what the
+    # network itself named when x_t was noise, so that later passes correct earlier ones. A network that has only met
+    # noised pictures takes its own errors for details that were sent, and every pass makes them larger.
+    rollout_share: float = 0.0
     segmented_share: float = 0.0  # of the maps: what the segmenter reads in the picture
     simple_weight: float = 1.0  # of the squared error
     # Of the picture that the network names at each x_t, beside the published loss: with squared error alone a network
     # trained briefly names blurred pictures, and few steps cannot sharpen them.
+    # mean_first: not where x_t is noise. The first pass then names the mean of all pictures that fit, which has the
+    # least squared error, and later passes one that looks like a street.
+    mean_first: bool = False
     perceptual_weight: float = 0.0
     perceptual_crop: float = 0.5
     spectrum_weight: float = 0.0
@@ -78,8 +88,8 @@ def recipe(name: str) -> TrainConfig:
     """The training of a preset: the published one for `paper` and `paper-gesco`, else ours."""
     if name == "street":
         return TrainConfig(
-            lr=4e-4, warmup=100, size=(192, 384), zoom=(0.56, 0.84), segmented_share=0.4, simple_weight=5.0,
-            perceptual_weight=1.5, spectrum_weight=0.3, meaning_weight=0.25,
+            lr=4e-4, warmup=100, size=(192, 384), zoom=(0.56, 0.84), rollout_share=0.6, segmented_share=0.4,
+            mean_first=True, simple_weight=5.0, perceptual_weight=1.5, spectrum_weight=0.3, meaning_weight=0.25,
         )  # fmt: skip
     if not name.startswith("paper"):
         return TrainConfig()
@@ -141,15 +151,24 @@ class DiffusionTask:
         batch = self._batch(step)
         x, planes = (a.to(self.device, non_blocking=True) for a in (batch.x, batch.planes))
         coarse = None if batch.coarse is None else batch.coarse.to(self.device, non_blocking=True)
-        t = torch.from_numpy(rng.integers(0, self.shape.steps, len(x))).to(self.device)
+        low, high, border = 0, self.shape.steps, int(_FIRST * self.shape.steps)
+        if cfg.mean_first:  # one kind a batch
+            low, high = (border, high) if rng.random() < 1 - _FIRST else (0, border)
+        t = torch.from_numpy(rng.integers(low, high, len(x))).to(self.device)
         noise = torch.randn(x.shape).to(self.device)  # drawn on the CPU: the same on any device
-        noisy = self.process.noised(x, t, noise).contiguous(memory_format=torch.channels_last)
         self.model.train()
+        shown, kind = x, rng.random()
+        if kind < cfg.rollout_share:
+            begun = self.first is not None and kind < 0.5 * cfg.rollout_share
+            shown = coarse if begun else self._rolled(x, planes, coarse, rng)
+        noisy = self.process.noised(shown, t, noise).contiguous(memory_format=torch.channels_last)
         with self._autocast():
             out = self.process.predict(self.model, noisy, t, planes, coarse)
         loss, figures = self.process.hybrid_loss(out, x, noisy, t, noise, cfg.bound_weight, cfg.simple_weight)
         clean = self.process.clean(out[:, :3], noisy, t)
-        for name, weight, value in self._seen(clean, x, batch.labels.to(self.device), rng):
+        plain = cfg.mean_first and low == border
+        loss = _PLAIN * loss if plain else loss
+        for name, weight, value in () if plain else self._seen(clean, x, batch.labels.to(self.device), rng):
             loss, figures[name] = loss + weight * value, value.detach()
         optimizer.zero_grad(set_to_none=True)
         scale = self._SCALE if cfg.precision == "fp16" else 1.0
@@ -164,6 +183,16 @@ class DiffusionTask:
         if finite:
             optimizer.step()
         return {k: float(v) for k, v in figures.items()} | {"skipped": 0.0 if finite else 1.0}
+
+    @torch.no_grad()
+    def _rolled(self, x: Tensor, planes: Tensor, coarse: Tensor | None, rng: np.random.Generator) -> Tensor:
+        """What the network names in a first pass, (N, 3, H, W) in [-1, 1]."""
+        t = torch.from_numpy(rng.integers(int(_FIRST * self.shape.steps), self.shape.steps, len(x))).to(self.device)
+        noisy = self.process.noised(x, t, torch.randn(x.shape).to(self.device))
+        noisy = noisy.contiguous(memory_format=torch.channels_last)
+        with self._autocast():
+            out = self.process.predict(self.model, noisy, t, planes, coarse)
+        return self.process.clean(out[:, :3], noisy, t).clamp(-1, 1)
 
     def _seen(self, clean: Tensor, x: Tensor, labels: Tensor, rng: np.random.Generator):
         """(name, weight, loss) of what eyes and segmenters make of the picture that the network names."""
@@ -265,6 +294,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--lr", type=float, help="learning rate (default: the recipe's)")
     parser.add_argument("--size", type=int, nargs=2, metavar=("H", "W"), help="training size (default: the recipe's)")
     parser.add_argument("--scenes", type=int, default=200, help="procedural scenes to mix in (0: none)")
+    parser.add_argument("--start", type=Path, help="model folder whose weights to begin with")
     parser.add_argument("--lpips", type=Path, help="LPIPS SqueezeNet weights (default: $CHAPPE_DATA/weights)")
     parser.add_argument("--no-lpips", action="store_true", help="train without a perceptual loss (for tests)")
     parser.add_argument("--clean-maps", action="store_true", help="no channel noise in training (GESCO's ablation)")
@@ -289,8 +319,13 @@ def main(argv: list[str] | None = None) -> int:
         raise UsageError(f"--size {config.size[0]} {config.size[1]}: both should be multiples of {shape.unet.multiple}")
     torch.manual_seed(args.seed)
     see, read = config.perceptual_weight and not args.no_lpips, config.meaning_weight or config.segmented_share
+    model = SemanticUNet(shape.unet)
+    if args.start:
+        from chappe.training.export import load_model
+
+        model.load_state_dict(load_model(args.start)[0])
     task = DiffusionTask(
-        SemanticUNet(shape.unet), shape, config, load_frames(args.data),
+        model, shape, config, load_frames(args.data),
         scenes=load_scenes(args.scenes) if args.scenes else None,
         perceptual=load_perceptual(args.lpips) if see else None, segment=load_teacher(shape.taxonomy) if read else None,
     )  # fmt: skip

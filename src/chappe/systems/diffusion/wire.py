@@ -35,12 +35,12 @@ def unpack_sampling(payload: bytes) -> Sampling:
 
 
 def parse_classes(text: str, names: tuple[str, ...]) -> tuple[int, ...]:
-    """'SignSymbol+Pedestrian' -> indices in `names`, sorted; '' gives none. Raises UsageError."""
+    """'SignSymbol+Pedestrian' -> indices in `names`, in that order; '' gives none. Raises UsageError."""
     wanted = [part for part in text.split("+") if part]
     unknown = [part for part in wanted if part not in names]
     if unknown:
         raise UsageError(f"there is no class {unknown[0]!r} to send in detail; there are {', '.join(names)}")
-    return tuple(sorted({names.index(part) for part in wanted}))
+    return tuple(dict.fromkeys(names.index(part) for part in wanted))
 
 
 def pack_classes(classes: tuple[int, ...], count: int) -> bytes:

@@ -94,7 +94,7 @@ class Episode:
 
 
 class AgentTask:
-    """REINFORCE over pictures. `sensitivity` (M,): the table behind the facts that the policy sees."""
+    """REINFORCE over pictures. `sensitivity`: the table behind the facts that the policy sees."""
 
     ema = ("policy",)
 

@@ -29,8 +29,9 @@ from chappe.taxonomy import relevance
 if TYPE_CHECKING:
     from chappe.systems.rlasc.engine import TiledEngine
 
-__all__ = ["KNOBS", "RLASCCodec", "Symbols", "load_folder"]
+__all__ = ["KNOBS", "RLASCCodec", "Symbols", "load_folder", "load_street"]
 
+WEIGHTS = Path(__file__).parents[2] / "weights"
 KNOBS = ("allocator", "bpp", "coder", "lambda", "level", "map", "map_share", "relevance", "task")
 LAMBDA = (1e-3, 1e4)
 MAP_RECEIVED = 127  # of `Decoded.received`: the class arrived and the features did not
@@ -49,8 +50,8 @@ class Symbols:
 
 
 class RLASCCodec(MapCodec):
-    """See `MapCodec`. `settings` also has a `sensitivity` (M,) for each task; `prior` is what the concept coder starts
-    from."""
+    """See `MapCodec`. `settings` also has a `sensitivity` (M, Q) for each task (`Concepts.losses`); `prior` is what the
+    concept coder starts from."""
 
     def __init__(self, name: str, codec_id: int, fingerprint: int, engine: TiledEngine, settings: dict,
                  segment: Callable | None = None, prior: ConceptPrior | None = None):  # fmt: skip
@@ -115,7 +116,7 @@ class RLASCCodec(MapCodec):
         return {names[m]: kept.get(m, (0, 0)) for m in present}
 
     def sensitivity(self, task: str) -> np.ndarray:
-        """(M,) what a unit of squared error in a cell costs the task, by class."""
+        """(M, Q) what the task loses at each level, by class: see `Concepts.losses`."""
         return np.asarray(self.settings["sensitivity"][task], np.float64)
 
     def segmenter(self):
@@ -179,6 +180,11 @@ class RLASCCodec(MapCodec):
 
     def _sections(self, image: np.ndarray, labels: np.ndarray, rate: Request) -> list[Section]:
         return Sender(self, image, labels, rate).sections()
+
+
+def load_street() -> RLASCCodec:
+    """The bundled `rlasc-street` model."""
+    return load_folder(WEIGHTS / "rlasc-street-v1", "rlasc-street", 8)
 
 
 def load_folder(folder: Path, name: str, codec_id: int, segment: Callable | None = None) -> RLASCCodec:

@@ -118,8 +118,8 @@ PRESETS: dict[str, RLASCConfig] = {
 }  # fmt: skip
 
 
-# What the codec does when not told otherwise; written into config.json beside the weights. `sensitivity`: what one unit
-# of squared error in a cell's features costs the task, by class, in loss x cells; `chappe train rlasc` measures it.
+# What the codec does when not told otherwise; written into config.json beside the weights. `sensitivity`: see
+# `picture.Concepts.losses`; `chappe train rlasc` measures it.
 CODEC_DEFAULTS: dict = {
     "map": "near",
     "bpp": 0.04,

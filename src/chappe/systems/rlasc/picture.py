@@ -45,8 +45,10 @@ class Concepts:
         return out
 
     def losses(self, sensitivity: np.ndarray) -> np.ndarray:
-        """(T, Q) loss by the sensitivity table (M,) of a task."""
-        return self.errors * np.asarray(sensitivity, np.float64)[self.numbers][:, None]
+        """(T, Q) loss by the sensitivity of a task: (M, Q), what a concept loses at a level for each unit of squared
+        error that dropping it makes; or (M,), for each unit of the squared error at that level."""
+        table = np.asarray(sensitivity, np.float64)[self.numbers]
+        return self.errors * table[:, None] if table.ndim == 1 else self.errors[:, :1] * table
 
     def values(self, level: int, rounding: float = 0.5) -> np.ndarray:
         """(h, w, n) int8: everything quantised at one level, see `quantizer.hard_values`."""

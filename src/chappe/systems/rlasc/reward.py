@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from chappe.errors import UsageError
+from chappe.metrics.lpips import LPIPS
 from chappe.tasks import Classification, ComponentDetector, Detection, Segmentation, Task
 
 __all__ = ["TASKS", "Criterion", "SoftSegmentation", "make_task"]
@@ -70,24 +71,31 @@ class Criterion:
     eta: float = 1.0
     perceptual: Callable[[Tensor, Tensor], Tensor] | None = None
 
-    def reference(self, image: np.ndarray) -> tuple[np.ndarray, object]:
-        """What decoded pictures of `image` (H, W, 3) uint8 are held against."""
-        return image, self.task.run(image)
+    @torch.no_grad()
+    def reference(self, image: np.ndarray) -> tuple[np.ndarray, object, list[Tensor] | None]:
+        """What pictures of `image` (H, W, 3) uint8 are held against: it, the task's answer, LPIPS's features."""
+        features = self.perceptual.features(self._pixels(image)) if isinstance(self.perceptual, LPIPS) else None
+        return image, self.task.run(image), features
 
     @torch.no_grad()
-    def quality(self, decoded: np.ndarray, reference: tuple[np.ndarray, object]) -> float:
+    def quality(self, decoded: np.ndarray, reference: tuple) -> float:
         """L_S + eta L_P of one decoded picture (H, W, 3) uint8."""
-        image, answer = reference
+        image, answer, features = reference
         semantic = self.task.score(self.task.run(decoded), answer)["loss"]
         semantic = 0.0 if math.isnan(semantic) else min(semantic, _MOST)
         if self.perceptual is None:
             return semantic + self.eta * float(np.abs(decoded.astype(np.int16) - image).mean()) / 127.5
-        device = next(self.perceptual.parameters()).device if isinstance(self.perceptual, nn.Module) else "cpu"
-        pair = [
-            torch.from_numpy(a.copy()).permute(2, 0, 1)[None].to(device).float() / 127.5 - 1 for a in (decoded, image)
-        ]
-        return semantic + self.eta * float(self.perceptual(*pair))
+        if features is not None:
+            far = self.perceptual.distance(self.perceptual.features(self._pixels(decoded)), features)
+        else:
+            far = self.perceptual(self._pixels(decoded), self._pixels(image))
+        return semantic + self.eta * float(far)
 
-    def loss(self, decoded: np.ndarray, reference: tuple[np.ndarray, object], bpp: float, lam: float) -> float:
+    def _pixels(self, picture: np.ndarray) -> Tensor:
+        """(H, W, 3) uint8 -> (1, 3, H, W) in [-1, 1], where the perceptual distance runs."""
+        device = next(self.perceptual.parameters()).device if isinstance(self.perceptual, nn.Module) else "cpu"
+        return torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].to(device).float() / 127.5 - 1
+
+    def loss(self, decoded: np.ndarray, reference: tuple, bpp: float, lam: float) -> float:
         """lambda R + L_S + eta L_P."""
         return lam * bpp + self.quality(decoded, reference)

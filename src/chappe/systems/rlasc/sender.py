@@ -16,7 +16,7 @@ from chappe.systems.rlasc.allocate import LAMBDAS, best_that_fits, between, lagr
 from chappe.systems.rlasc.picture import Concepts
 from chappe.systems.rlasc.reward import Criterion, make_task
 
-__all__ = ["ALLOCATORS", "Request", "Sender", "measured_losses"]
+__all__ = ["ALLOCATORS", "Request", "Sender", "measured_losses", "raise_levels"]
 
 ALLOCATORS = ("agent", "greedy", "uniform", "search")
 LEAST_ROUNDING = 0.3  # how far the step around 0 may widen to meet a rate, see `quantizer.hard_values`
@@ -115,7 +115,11 @@ class Sender:
                 middle = (low + high) / 2
                 low, high = (middle, high) if concepts.total(above, middle) <= room else (low, middle)
             return self._layers(concepts, losses, above, low)
-        return [] if below is None else self._layers(concepts, losses, below)
+        if below is None:
+            below = np.zeros(len(concepts.numbers), int)
+        if self.request.allocator != "uniform":
+            below = raise_levels(concepts, self._weigh(concepts, losses), below, room)
+        return self._layers(concepts, losses, below)
 
     def _layers(self, concepts: Concepts, losses: np.ndarray, levels: np.ndarray, rounding: float = 0.5):
         """LAYER sections, ordered by the loss that each saves a byte, so that a file cut short keeps what matters."""
@@ -185,6 +189,28 @@ class Sender:
             args = self.codec.engine, self.padded, pad_to_cells(labels), concepts, criterion
             self._measured[first.payload] = measured_losses(*args)
         return self._measured[first.payload]
+
+
+def raise_levels(concepts: Concepts, losses: np.ndarray, levels: np.ndarray, room: float) -> np.ndarray:
+    """(T,) levels raised one by one, where most loss (T, Q) is saved a byte, until nothing more fits into `room` bytes.
+
+    A large concept that does not fit leaves room for smaller ones. What nothing is lost by (a weight of 0) stays.
+    """
+    levels, total = levels.copy(), concepts.total(levels)
+    worth = losses.max(1) > losses.min(1)
+    while True:
+        best, chosen = 0.0, None
+        for row, number in enumerate(concepts.numbers):
+            level = int(levels[row])
+            if level + 1 < LEVELS and worth[row]:
+                extra = concepts.size(number, level + 1) - concepts.size(number, level)
+                gain = (losses[row, level] - losses[row, level + 1] + 1e-12) / max(extra, 1)
+                if total + extra <= room and gain > best:
+                    best, chosen = gain, (row, extra)
+        if chosen is None:
+            return levels
+        levels[chosen[0]] += 1
+        total += chosen[1]
 
 
 def measured_losses(engine, image: np.ndarray, labels: np.ndarray, concepts: Concepts, criterion: Criterion,

@@ -21,7 +21,7 @@ from chappe.systems.mapstream import MapCodec, MapCoder, check_header, decode_ma
 from chappe.systems.rate import split_bytes
 from chappe.systems.sqgan.analysis import Analysis, TiledEngine
 
-__all__ = ["SQGANCodec"]
+__all__ = ["ReadingCodec", "SQGANCodec"]
 
 
 @dataclass(frozen=True)
@@ -119,6 +119,14 @@ class SQGANCodec(MapCodec):
             bpp = float(values.get("bpp", self.settings["bpp"]))
             return _Rate(bpp * pixels / 8, mode, map_share=values.get("map_share"))
         return _Rate((bpp if bpp is not None else self.settings["bpp"]) * pixels / 8, mode)
+
+
+class ReadingCodec(SQGANCodec):
+    """A version kept for the files it wrote, without the arrays that only its sender needed."""
+
+    def encode(self, image, *, labels=None, bpp=None, point=None) -> bytes:
+        """Raises UsageError: nothing writes with this version any more."""
+        raise UsageError(f"{self.name} is kept for reading the files it wrote: write with sqgan-street")
 
 
 class _Encoder:

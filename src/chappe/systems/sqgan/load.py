@@ -10,7 +10,7 @@ from chappe.errors import InputError
 from chappe.files import read_bytes
 from chappe.modelfolder import TOKENS, fingerprint, read_arrays, read_meta
 from chappe.systems.sqgan.analysis import TiledEngine
-from chappe.systems.sqgan.codec import SQGANCodec
+from chappe.systems.sqgan.codec import ReadingCodec, SQGANCodec
 from chappe.systems.sqgan.config import SQGANConfig
 from chappe.systems.sqgan.street import StreetCodec
 
@@ -34,8 +34,8 @@ def load_street_v2(backend: Backend | None = None) -> SQGANCodec:
 
 
 def load_street_v1(backend: Backend | None = None) -> SQGANCodec:
-    """Version 1, for the files it wrote."""
-    return load_folder(WEIGHTS / "sqgan-street-v1", "sqgan-street-v1", 1, backend, SQGANCodec)
+    """Version 1, for the files it wrote: it does not encode."""
+    return load_folder(WEIGHTS / "sqgan-street-v1", "sqgan-street-v1", 1, backend, ReadingCodec)
 
 
 def load_folder(
@@ -45,7 +45,8 @@ def load_folder(
 
     `shares` in its configuration lists folders beside it, each with its fingerprint, whose arrays under `prefixes` it
     takes over; `map_from` is the same for the map pipeline alone. Its own arrays come first, then those of the folder
-    listed first. Without a `backend` torch runs the networks.
+    listed first. `dropped`, beside `config`, names by their prefixes arrays that it does without, because only its
+    sender needed them. Without a `backend` torch runs the networks.
     """
     meta = read_meta(folder)
     config = SQGANConfig.from_dict({k: v for k, v in meta["config"].items() if k not in NOT_SHAPE})
@@ -58,7 +59,7 @@ def load_folder(
         priors = found | priors
     weights = fingerprint(folder)
     if backend is None:
-        engine, segment = _torch_engine(folder, homes, config), None
+        engine, segment = _torch_engine(folder, homes, config, tuple(meta.get("dropped", ()))), None
     else:
         engine, segment = TiledEngine(config, backend.networks(name, weights)), backend.segment
     extra = {"token_priors": _token_priors(folder)} if make is StreetCodec else {}
@@ -83,7 +84,9 @@ def _token_priors(folder: Path) -> dict[str, TokenPrior]:
     return unpack_priors(read_bytes(folder / TOKENS)) if (folder / TOKENS).is_file() else {}
 
 
-def _torch_engine(folder: Path, homes: list[tuple[Path, tuple[str, ...]]], config: SQGANConfig) -> TiledEngine:
+def _torch_engine(
+    folder: Path, homes: list[tuple[Path, tuple[str, ...]]], config: SQGANConfig, dropped: tuple[str, ...]
+) -> TiledEngine:
     from chappe.systems.sqgan.engine import Engine
     from chappe.systems.sqgan.model import SQGAN
     from chappe.training.export import TRAINING_ONLY, load_model
@@ -93,8 +96,13 @@ def _torch_engine(folder: Path, homes: list[tuple[Path, tuple[str, ...]]], confi
         state = {k: v for k, v in load_model(home)[0].items() if k.startswith(prefixes)} | state
     model = SQGAN(config)
     missing, unexpected = model.load_state_dict({k: v for k, v in state.items() if k[:6] != "prior."}, strict=False)
-    if unexpected or any(not key.endswith(TRAINING_ONLY) for key in missing):
+    missing = [key for key in missing if not key.endswith(TRAINING_ONLY) and not key.startswith(dropped)]
+    if missing or unexpected:
         raise InputError(
             f"{folder}: the weights do not fit config.json (missing {missing[:3]}, unexpected {unexpected[:3]})"
         )
-    return Engine(model)
+    engine = Engine(model)
+    for stream in ("map", "image"):  # an encoder that was never filled must not run, nor be exported
+        if any(prefix.startswith(f"{stream}.") for prefix in dropped):
+            del engine.run.networks[f"analyse_{stream}"]
+    return engine

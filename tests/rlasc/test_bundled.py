@@ -1,0 +1,50 @@
+"""The bundled model: rates met, allocations that differ, streets that come back."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from chappe import load
+from chappe.codec import OperatingPoint
+from chappe.data.scenes import render_scene
+from chappe.metrics.pixel import psnr
+
+
+@pytest.fixture(scope="module")
+def codec():
+    return load("rlasc-street")
+
+
+@pytest.fixture(scope="module")
+def scene():
+    return render_scene(7, size=(128, 256))
+
+
+@pytest.mark.parametrize("allocator", ["agent", "greedy", "uniform"])
+def test_rates_are_met_by_every_allocator(codec, scene, allocator):
+    for bpp in (0.08, 0.2):
+        point = OperatingPoint("p", {"bpp": bpp, "allocator": allocator})
+        blob = codec.encode(scene.image, labels=scene.labels, point=point)
+        assert 8 * len(blob) / scene.labels.size == pytest.approx(bpp, rel=0.05)
+
+
+def test_more_bits_give_a_nearer_picture_and_beat_a_plain_one(codec, scene):
+    found = []
+    for level in (0, 1, 5):
+        point = OperatingPoint("p", {"map": "lossless", "level": level})
+        decoded = codec.decode(codec.encode(scene.image, labels=scene.labels, point=point))
+        np.testing.assert_array_equal(decoded.labels, scene.labels)
+        found.append(psnr(scene.image, decoded.image))
+    plain = np.broadcast_to(np.rint(scene.image.mean((0, 1))).astype(np.uint8), scene.image.shape)
+    assert found == sorted(found) and found[-1] > found[0] + 1
+    assert found[-1] > psnr(scene.image, plain)
+
+
+def test_a_profile_moves_the_bits(codec, scene):
+    def bits(**profile):
+        point = OperatingPoint("p", {"lambda": 0.3, "map": "lossless", **profile})
+        return codec.allocation(codec.encode(scene.image, labels=scene.labels, point=point))
+
+    usual, cars = bits(), bits(relevance="Car=1,Road=0,Sky=0")
+    assert cars["Road"][1] == 0 and usual["Road"][1] > 0 and cars["Car"][0] >= usual["Car"][0]
