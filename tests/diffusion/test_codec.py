@@ -117,8 +117,8 @@ def test_the_same_seed_gives_the_same_picture_on_any_thread_count(spic, scene):
 
 def test_seed_start_steps_and_guidance_travel_and_matter(spic, scene):
     def drawn(**values):
-        blob = spic.encode(scene.image, labels=scene.labels, point=point(quality=30, **values))
-        return spic.decode(blob).image.astype(int)
+        settings = {"quality": 30, "begin": 400, **values}
+        return spic.decode(spic.encode(scene.image, labels=scene.labels, point=point(**settings))).image.astype(int)
 
     usual = drawn()
     for other in (
@@ -138,9 +138,9 @@ def test_seed_start_steps_and_guidance_travel_and_matter(spic, scene):
 def test_default_sampling_costs_no_bytes_and_other_sampling_few(spic, scene):
     usual = Sampling(**spic.settings["sampling"])
     plain = spic.encode(scene.image, labels=scene.labels, point=OperatingPoint("p", {"quality": 30}))
-    told = spic.encode(scene.image, labels=scene.labels, point=point(quality=30))
+    told = spic.encode(scene.image, labels=scene.labels, point=point(quality=30, steps=3))
     assert SectionType.PARAMETERS not in sections(plain) and len(told) - len(plain) == 9
-    assert wire.unpack_sampling(sections(told)[SectionType.PARAMETERS]) == usual.with_settings(QUICK)
+    assert wire.unpack_sampling(sections(told)[SectionType.PARAMETERS]) == usual.with_settings({"steps": 3})
 
 
 def test_cspic_returns_the_pixels_of_its_classes(spic, scene):
