@@ -1,6 +1,6 @@
 """SPIC's picture by the number of network passes, beside the one-pass receiver of the same bytes.
 
-    python tools/passes.py DATA [--split val unseen] [--every 4] [--bpp 0.04] [--passes 1 2 4 10 20 50] [--begin 400]
+    python tools/passes.py DATA [--split val unseen] [--every 4] [--bpp 0.04] [--passes 1 2 4 10 20 50] [--begin 1000]
 
 The sender is the same, so the label maps and coarse pictures are too (SPIC's file also holds a seed). Judge mIoU, LPIPS
 (SqueezeNet), PSNR and feature distance (SqueezeNet), and 95 % intervals, paired over pictures, of the difference from
@@ -108,8 +108,8 @@ def main() -> None:
     parser.add_argument("--bpp", type=float, default=0.04)
     parser.add_argument("--every", type=int, default=4)
     parser.add_argument("--passes", type=int, nargs="+", default=[1, 2, 4, 10, 20, 50])
-    parser.add_argument("--sampler", default="ddim")
-    parser.add_argument("--begin", type=int, default=400)
+    parser.add_argument("--sampler", default="consistency")
+    parser.add_argument("--begin", type=int, default=1000)
     parser.add_argument("--guidance", type=float, default=1.0)
     parser.add_argument("--threads", type=int, default=0)
     args = parser.parse_args()

@@ -34,15 +34,16 @@ def test_labels_of_planes_are_the_strongest_and_void_where_none_is():
 
 
 def test_a_new_network_adds_nothing_to_the_one_pass_picture(scene):
-    pytest.importorskip("diffusers")
     torch.manual_seed(0)
     shape, one = shape_of(), load("spic-onepass-street")
     engine = Engine(shape, SemanticUNet(shape.unet), load_first(shape.first))
     decoded = one.decode(one.encode(scene.image, labels=scene.labels, bpp=0.2))
     labels, coarse, _ = one._received(one.encode(scene.image, labels=scene.labels, bpp=0.2))
-    drawn = engine.draw(map_planes(labels, shape), Sampling("ddim", 1), 0, coarse)
+    drawn = engine.draw(map_planes(labels, shape), Sampling("consistency", 1), 0, coarse)
     assert np.abs(drawn.astype(int) - decoded.image).max() <= 2  # x_t is let through by 1 / 25000 at full noise
-    blind = engine.draw(map_planes(labels, shape), Sampling("ddim", 1, begin=300), 0)  # begins without a coarse one
+    blind = engine.draw(
+        map_planes(labels, shape), Sampling("consistency", 1, begin=300), 0
+    )  # begins without a coarse one
     assert blind.shape == drawn.shape and np.abs(blind.astype(int) - drawn).mean() > 2
 
 

@@ -98,8 +98,7 @@ def analog(gesco):
     from chappe.systems.diffusion.config import Sampling
     from chappe.systems.diffusion.link import GescoLink
 
-    pytest.importorskip("diffusers")
-    return GescoLink(gesco.engine, psnr_db=20, sampling=Sampling(steps=2, guidance=2))
+    return GescoLink(gesco.engine, psnr_db=20, sampling=Sampling("consistency", steps=2, guidance=2))
 
 
 def test_the_analog_link_says_what_it_costs(analog, scene):
@@ -151,7 +150,6 @@ def test_the_command_sends_maps_and_pixels_over_gescos_channel(folder, scene, tm
     from chappe.cli import main
     from chappe.image import read_image, write_image
 
-    pytest.importorskip("diffusers")
     photo, out = tmp_path / "street.png", tmp_path / "out.png"
     write_image(photo, scene.image)
     assert main(["link", str(photo), "-o", str(out), "--system", "full-image", "--psnr", "5"]) == 0
@@ -163,6 +161,7 @@ def test_the_command_sends_maps_and_pixels_over_gescos_channel(folder, scene, tm
     assert "one plane for each class" in capsys.readouterr().err
     assert main(["link", str(photo), "--psnr", "10"]) == 2
     assert "--psnr is for" in capsys.readouterr().err
-    assert main(["link", str(photo), "--system", "full-image", "--bpp", "0.1"]) == 2
+    for wrong in (["--bpp", "0.1"], ["--snr", "4"], weights):
+        assert main(["link", str(photo), "--system", "full-image", *wrong]) == 2
     assert main(["link", str(photo), "--system", "gesco-analog", "--cbr", "1/100", *weights]) == 1
     assert "channel uses a sample" in capsys.readouterr().err

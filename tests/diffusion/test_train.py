@@ -111,7 +111,6 @@ def test_half_precision_takes_the_same_step_within_its_rounding(frames, precisio
 
 
 def test_the_command_trains_from_a_packed_file_and_writes_codecs(frames, tmp_path):
-    pytest.importorskip("diffusers")
     pack = tmp_path / "frames.npz"
     write_pack(frames, pack)
     options = ["--data", str(pack), "--out", str(tmp_path), "--preset", "tiny", "--steps", "1", "--size", "64", "128"]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from chappe.systems.diffusion.config import Sampling
     from chappe.systems.diffusion.engine import Engine
 
-__all__ = ["Eyes", "Scene", "analog", "bits_sent", "digital", "links", "mean_colours", "one_pass_rival", "run", "score"]
+__all__ = ["Eyes", "Scene", "analog", "bits_sent", "digital", "links", "mean_colours", "run", "score"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,22 +68,22 @@ def analog(engine: Engine, psnr: float, sampling: Sampling, *, fds: bool = True,
     return lambda scene, seed: link.transmit(scene.image, seed=seed, labels=scene.labels)
 
 
-def digital(codec: GescoCodec, psnr: float):
+def digital(codec: GescoCodec, psnr: float, drawn: dict | None = None):
     """Scene, seed -> `Received`: the codec's file of the true map over AWGN of as many dB, by the fastest modulation
-    and 5G code that are rarely lost there. A file that arrives is drawn once, whatever the channel."""
+    and 5G code that are rarely lost there. drawn: pictures of files that arrived before, to which these are added."""
     link = PictureLink(codec, DigitalLink("awgn", min(psnr, 30.0)), adapt=True, target=0.01)
 
     def send(scene: Scene, seed: int):
         blob = codec.encode(scene.image, labels=scene.labels)
-        return link.carry(blob, link.radio_for(len(blob)), scene.image.shape, seed)
+        return link.carry(blob, link.radio_for(len(blob)), scene.image.shape, seed, decoded=drawn)
 
     return send
 
 
-def links(codec: GescoCodec, psnr: float, rivals: dict[str, Callable]) -> dict[str, Callable]:
-    """What is compared at one PSNR: name -> (scene, seed) -> `Received`."""
+def links(codec: GescoCodec, psnr: float, rivals: dict[str, Callable], drawn: dict | None = None):
+    """What is compared at one PSNR: name -> (scene, seed) -> `Received`. drawn: see `digital`."""
     full = FullImageLink(psnr)
-    senders = {"GESCO": analog(codec.engine, psnr, codec.sampling), "GESCO, digital map": digital(codec, psnr)}
+    senders = {"GESCO": analog(codec.engine, psnr, codec.sampling), "GESCO, digital map": digital(codec, psnr, drawn)}
     senders |= {name: analog(codec.engine, psnr, codec.sampling, rival=rival) for name, rival in rivals.items()}
     return senders | {"Full image": lambda scene, seed: full.transmit(scene.image, seed=seed)}
 
@@ -106,13 +106,6 @@ def bits_sent(scene: Scene, classes: int, taxonomy: str | None = None) -> dict[s
         "planes_jpeg": 8 * sum(_size(plane.astype(np.uint8) * 255, "JPEG", quality=10) for plane in planes),
         "map": 8 * len(payload),
     }
-
-
-def one_pass_rival(name: str = "spic-onepass-street-v2") -> Callable[[np.ndarray], np.ndarray]:
-    """The bundled one-pass SPADE generator with its coarse picture dropped: labels (H, W) -> picture (H, W, 3)."""
-    from chappe.systems.diffusion.first import load_first
-
-    return load_first(name)
 
 
 def mean_colours(scenes: Iterable[Scene], classes: int) -> Callable[[np.ndarray], np.ndarray]:

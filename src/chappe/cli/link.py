@@ -10,6 +10,7 @@ from chappe.errors import ChappeError, UsageError
 
 __all__ = ["add_parser", "run"]
 
+SNR = 6.0
 GESCO = ("gesco-analog", "full-image")
 SYSTEMS = ("digital", "scsc", "adjscc", "deepjscc-mimo", "proxynet", *GESCO)
 
@@ -46,7 +47,7 @@ def add_parser(sub) -> None:
     radio.add_argument("--channel", default="rayleigh2x2", metavar="LAW[NTxNR]",
                        help="awgn, rayleigh, rician, tdl-a, tdl-c, cdl-c, bsc or erasure (default %(default)s)"
                        )  # fmt: skip
-    radio.add_argument("--snr", type=float, default=6.0, metavar="DB", help="default %(default)g")
+    radio.add_argument("--snr", type=float, metavar="DB", help=f"default {SNR:g}")
     radio.add_argument("--psnr", type=float, metavar="DB",
                        help="of GESCO's channel: power 1 by the noise on each real value (default 10)")  # fmt: skip
     radio.add_argument("--snr-of", choices=("antenna", "total"), default="antenna",
@@ -101,6 +102,9 @@ def run(args: argparse.Namespace) -> int:
         check_suffix(args.out)
     if args.psnr is not None and args.system not in GESCO:
         raise UsageError(f"--psnr is for --system {' and '.join(GESCO)}; the others take --snr.")
+    if args.snr is not None and args.system in GESCO:
+        raise UsageError(f"{args.system} takes --psnr, the noise of its own channel, not --snr.")
+    args.snr = SNR if args.snr is None else args.snr
     auto = args.mcs == "auto"
     mcs = parse_mcs("qpsk-1/2" if auto else args.mcs)
     spec = parse_channel(args.channel, fade_every=args.fade_every, flip=args.flip, loss=args.loss)
@@ -173,6 +177,8 @@ def _gesco_link(args: argparse.Namespace):
         raise UsageError(f"{args.system} makes no file: it takes --psnr, --cbr and --weights, and none of a codec.")
     psnr = 10.0 if args.psnr is None else args.psnr
     if args.system == "full-image":
+        if args.weights:
+            raise UsageError("full-image has no network: leave --weights out.")
         return FullImageLink(psnr)
     codec = load_folder(args.weights, "gesco") if args.weights else load("gesco-street")
     return GescoLink(codec.engine, psnr_db=psnr, sampling=codec.sampling)

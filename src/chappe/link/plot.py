@@ -44,7 +44,14 @@ def transmission_png(
         left.set_ylim(-reach, reach)
         left.set_title(f"after equalising: {modulation or 'learned symbols'}", fontsize=9)
     else:
-        left.text(0.5, 0.5, "bits or packets:\nno constellation", ha="center", va="center", transform=left.transAxes)
+        left.text(
+            0.5,
+            0.5,
+            "bits, packets or\nanalog planes:\nno constellation",
+            ha="center",
+            va="center",
+            transform=left.transAxes,
+        )
     left.set_aspect("equal")
     left.tick_params(labelsize=7)
     left.grid(True, color="#e5e7eb", linewidth=0.6)

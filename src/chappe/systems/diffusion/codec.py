@@ -80,6 +80,15 @@ def _told(codec, by_type: dict[int, bytes]) -> tuple[Sampling, int]:
     return codec.sampling, seed
 
 
+class _Drawn:
+    """What codecs that draw have beside their `settings`."""
+
+    @property
+    def sampling(self) -> Sampling:
+        """How files are drawn that say nothing of it."""
+        return Sampling(**self.settings["sampling"])
+
+
 @dataclass(frozen=True)
 class _SpicRate:
     base: object  # what OnePassCodec makes of the rest
@@ -88,15 +97,10 @@ class _SpicRate:
     quality: int | None  # of the residual; None: what its share of the bytes allows
 
 
-class SpicCodec(OnePassCodec):
+class SpicCodec(_Drawn, OnePassCodec):
     """Map and coarse picture; the network of SemCoRe draws. `classes=SignSymbol+Pedestrian` adds C-SPIC's residual."""
 
     engine: Engine
-
-    @property
-    def sampling(self) -> Sampling:
-        """How files are drawn that say nothing of it."""
-        return Sampling(**self.settings["sampling"])
 
     def decode(self, blob: bytes) -> Decoded:
         labels, coarse, by_type = self._received(blob)
@@ -124,9 +128,8 @@ class SpicCodec(OnePassCodec):
         usual = "+".join(self.settings.get("classes", ()))
         classes = parse_classes(str(values.pop("classes", usual)), tuple(names)[: self.classes - 1])
         quality = values.pop("residual_quality", None)
-        if quality is not None and not 0 <= int(quality) <= 100:
-            raise UsageError(f"residual_quality={quality} is not a quality, 0 to 100")
-        quality = None if quality is None else int(quality)
+        if quality is not None and quality not in range(101):
+            raise UsageError(f"residual_quality={quality} is not a quality, a whole number from 0 to 100")
         base = super()._rate(pixels, bpp, None if point is None else OperatingPoint(name, values))
         return _SpicRate(base, drawing, classes, quality)
 
@@ -175,28 +178,27 @@ class SpicCodec(OnePassCodec):
                 payload = residual.encode_residual(padded, coarse, mask, sheet, quality)
                 return Section(SectionType.RESIDUAL, pack_classes(classes, self.classes) + payload)
 
-            found = coded(_RESIDUAL_QUALITY if rate.quality is None else rate.quality)
-            size = container.section_size(len(found.payload))
-            if rate.quality is None and most < math.inf:
-                found, size = _within(coded, most)
-            if size <= most:
+            if rate.quality is not None or rate.base.total is None:
+                qualities = [_RESIDUAL_QUALITY if rate.quality is None else rate.quality]
+            else:
+                qualities = list(range(0, 61, 10))
+            found = _best_within(coded, qualities, most)
+            if found is not None:
                 return found
         return None
 
 
-def _within(coded: Callable[[int], Section], most: float) -> tuple[Section, int]:
-    """The best of 0, 10, ... 60 whose section stays within `most` bytes, or the smallest; and its size."""
-    low, high = 0, 6
-    best = None
+def _best_within(coded: Callable[[int], Section], qualities: list[int], most: float) -> Section | None:
+    """The section of the highest of rising `qualities` that stays within `most` bytes; None where none does."""
+    low, high, best = 0, len(qualities) - 1, None
     while low <= high:
         middle = (low + high + 1) // 2
-        section = coded(10 * middle)
+        section = coded(qualities[middle])
         if container.section_size(len(section.payload)) <= most:
             best, low = section, middle + 1
         else:
             high = middle - 1
-    best = best or coded(0)
-    return best, container.section_size(len(best.payload))
+    return best
 
 
 @dataclass(frozen=True)
@@ -206,7 +208,7 @@ class _GescoRate:
     asked: bool = True  # for that rate; else it is the default, and the nearest file will do
 
 
-class GescoCodec(MapCodec):
+class GescoCodec(_Drawn, MapCodec):
     """The label map alone, through our map coder, and a seed: GESCO over any digital link."""
 
     def __init__(self, name: str, codec_id: int, fingerprint: int, engine: Engine, settings: dict,
@@ -214,11 +216,6 @@ class GescoCodec(MapCodec):
         config = engine.config
         super().__init__(name, codec_id, fingerprint, settings, config.taxonomy, config.classes + 1, segment)
         self.engine = engine
-
-    @property
-    def sampling(self) -> Sampling:
-        """How files are drawn that say nothing of it."""
-        return Sampling(**self.settings["sampling"])
 
     def decode(self, blob: bytes) -> Decoded:
         header, sections = container.read(blob)

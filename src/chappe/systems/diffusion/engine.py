@@ -18,7 +18,7 @@ from chappe.systems.diffusion.first import FirstLook, hard_labels, load_first
 from chappe.systems.diffusion.process import Diffusion
 from chappe.systems.diffusion.sampler import open_chain
 
-__all__ = ["Engine", "load_engine", "map_planes"]
+__all__ = ["Engine", "enlarged", "load_engine", "map_planes", "pixels"]
 
 _TILE = (1024, 2048)  # pixels that run in one piece
 _MARGIN = 64  # pixels of context around a tile
@@ -52,13 +52,13 @@ class Engine:
         condition = F.pad(torch.from_numpy(np.ascontiguousarray(planes))[None].float(), pad, mode="replicate")
         if self.first is not None:
             drawn = self.first(hard_labels(planes, self.config.classes), coarse)
-            given = F.pad(_pixels(drawn), pad, mode="replicate")
+            given = F.pad(pixels(drawn), pad, mode="replicate")
         else:
-            given = None if coarse is None else _enlarged(coarse, shape)
+            given = None if coarse is None else enlarged(coarse, shape)
         held = None
         if known is not None:
             mask = F.pad(torch.from_numpy(known[0])[None, None], pad)
-            held = mask, F.pad(_pixels(known[1]), pad, mode="replicate")
+            held = mask, F.pad(pixels(known[1]), pad, mode="replicate")
             given = given if given is None else torch.where(mask, held[1], given)
         chain = open_chain(self.config, sampling, seed, shape)
         x = chain.start(given)
@@ -125,15 +125,15 @@ def map_planes(labels: np.ndarray, config: DiffusionConfig, edges: np.ndarray | 
     return np.concatenate([planes, last[None]])
 
 
-def _enlarged(coarse: np.ndarray, shape: tuple[int, int]) -> Tensor:
+def enlarged(coarse: np.ndarray, shape: tuple[int, int]) -> Tensor:
     """(h, w, 3) uint8 -> (1, 3, *shape) in [-1, 1], four times the sides, then the border repeated."""
-    up = F.interpolate(_pixels(coarse), scale_factor=4, mode="bilinear", align_corners=False)
+    up = F.interpolate(pixels(coarse), scale_factor=4, mode="bilinear", align_corners=False)
     gap = shape[0] - up.shape[2], shape[1] - up.shape[3]
     up = F.pad(up, (0, max(0, gap[1]), 0, max(0, gap[0])), mode="replicate")
     return up[..., : shape[0], : shape[1]]
 
 
-def _pixels(picture: np.ndarray) -> Tensor:
+def pixels(picture: np.ndarray) -> Tensor:
     """(H, W, 3) uint8 -> (1, 3, H, W) float32 in [-1, 1]."""
     return torch.from_numpy(np.require(picture, requirements=("C", "W"))).permute(2, 0, 1)[None].float() / 127.5 - 1
 

@@ -33,10 +33,9 @@ class Chain:
         # As many steps for the whole process as make `steps` for the part that is undone.
         total = min(config.steps, max(sampling.steps, round(sampling.steps * 1000 / sampling.begin)))
         self.times: list[int] = trailing(config.steps, total)[-sampling.steps :]
-        if sampling.sampler == "consistency":
-            return
-        self.scheduler = _scheduler(config, sampling.sampler)
-        self.scheduler.set_timesteps(total)
+        self.scheduler = None if sampling.sampler == "consistency" else _scheduler(config, sampling.sampler)
+        if self.scheduler is not None:
+            self.scheduler.set_timesteps(total)
         if sampling.sampler.endswith("dpm++"):
             self.scheduler.set_begin_index(len(self.scheduler.timesteps) - len(self.times))
 

@@ -21,6 +21,7 @@ from chappe.nn.unet import SemanticUNet
 from chappe.segment.train import class_weights
 from chappe.systems.diffusion.channel import CONDITIONS, fast_denoise, noise_sigma, plane_sigma
 from chappe.systems.diffusion.config import GESCO_DEFAULTS, PRESETS, SPIC_DEFAULTS, DiffusionConfig, preset
+from chappe.systems.diffusion.engine import enlarged, pixels
 from chappe.systems.diffusion.first import hard_labels, load_first
 from chappe.systems.diffusion.process import Diffusion
 from chappe.systems.spic.coarse import decode_coarse, encode_coarse, shrink
@@ -63,15 +64,15 @@ class TrainConfig:
     rollout_share: float = 0.0
     segmented_share: float = 0.0  # of the maps: what the segmenter reads in the picture
     simple_weight: float = 1.0  # of the squared error
-    # Of the picture that the network names at each x_t, beside the published loss: with squared error alone a network
-    # trained briefly names blurred pictures, and few steps cannot sharpen them.
-    # mean_first: not where x_t is noise. The first pass then names the mean of all pictures that fit, which has the
-    # least squared error, and later passes one that looks like a street.
-    mean_first: bool = False
+    # The next four are of the picture that the network names at each x_t, beside the published loss: with squared error
+    # alone a network trained briefly names blurred pictures, and few steps cannot sharpen them.
     perceptual_weight: float = 0.0
     perceptual_crop: float = 0.5
     spectrum_weight: float = 0.0
     meaning_weight: float = 0.0
+    # None of these where x_t is noise: the first pass then names the mean of all pictures that fit, which has the least
+    # squared error, and later passes one that looks like a street.
+    mean_first: bool = False
     paste_classes: tuple[str, ...] = ("SignSymbol", "Pedestrian", "Bicyclist")
     paste_most: int = 8
     scene_share: float = 0.12
@@ -151,9 +152,9 @@ class DiffusionTask:
         batch = self._batch(step)
         x, planes = (a.to(self.device, non_blocking=True) for a in (batch.x, batch.planes))
         coarse = None if batch.coarse is None else batch.coarse.to(self.device, non_blocking=True)
-        low, high, border = 0, self.shape.steps, int(_FIRST * self.shape.steps)
-        if cfg.mean_first:  # one kind a batch
-            low, high = (border, high) if rng.random() < 1 - _FIRST else (0, border)
+        plain = cfg.mean_first and rng.random() < 1 - _FIRST  # one kind a batch
+        border = int(_FIRST * self.shape.steps)
+        low, high = border if plain else 0, border if cfg.mean_first and not plain else self.shape.steps
         t = torch.from_numpy(rng.integers(low, high, len(x))).to(self.device)
         noise = torch.randn(x.shape).to(self.device)  # drawn on the CPU: the same on any device
         self.model.train()
@@ -165,11 +166,12 @@ class DiffusionTask:
         with self._autocast():
             out = self.process.predict(self.model, noisy, t, planes, coarse)
         loss, figures = self.process.hybrid_loss(out, x, noisy, t, noise, cfg.bound_weight, cfg.simple_weight)
-        clean = self.process.clean(out[:, :3], noisy, t)
-        plain = cfg.mean_first and low == border
-        loss = _PLAIN * loss if plain else loss
-        for name, weight, value in () if plain else self._seen(clean, x, batch.labels.to(self.device), rng):
-            loss, figures[name] = loss + weight * value, value.detach()
+        if plain:
+            loss = _PLAIN * loss
+        else:
+            clean = self.process.clean(out[:, :3], noisy, t)
+            for name, weight, value in self._seen(clean, x, batch.labels.to(self.device), rng):
+                loss, figures[name] = loss + weight * value, value.detach()
         optimizer.zero_grad(set_to_none=True)
         scale = self._SCALE if cfg.precision == "fp16" else 1.0
         (loss * scale).backward()
@@ -203,11 +205,8 @@ class DiffusionTask:
         if cfg.spectrum_weight:
             yield "spectrum", cfg.spectrum_weight, losses.spectrum_loss(clean, x, rng)
         if self.segment is not None and cfg.meaning_weight:
-            yield (
-                "meaning",
-                cfg.meaning_weight,
-                losses.meaning_loss(clean, labels, self.segment, self.class_weights, rng),
-            )
+            meaning = losses.meaning_loss(clean, labels, self.segment, self.class_weights, rng)
+            yield "meaning", cfg.meaning_weight, meaning
 
     def _autocast(self):
         kinds = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -243,17 +242,17 @@ class DiffusionTask:
                 small = decode_coarse(encode_coarse(small, quality, speed), *small.shape[:2])
             sent = y[i : i + 1]
             if self.segment is not None and rng.random() < cfg.segmented_share:
-                with torch.no_grad():
-                    sent = self.segment(x[i : i + 1]).argmax(1)
+                with torch.no_grad():  # on the device where the steps read with it: it follows its pictures there
+                    sent = self.segment(x[i : i + 1].to(self.device)).argmax(1).cpu()
             sent = near_map(sent, shape.classes + 1, rng)[0] if rng.random() < cfg.near_share else sent[0]
             null = rng.random() < cfg.null_share
             heard = self._received(sent, not has and rng.random() < cfg.noisy_share, rng)
             if not null:
                 planes[i, : shape.classes] = heard
             if self.first is not None:
-                coarse[i] = _pixels(self.first(hard_labels(heard.numpy(), shape.classes), small))
+                coarse[i] = pixels(self.first(hard_labels(heard.numpy(), shape.classes), small))[0]
             elif small is not None:
-                coarse[i] = _enlarge(small)
+                coarse[i] = enlarged(small, tuple(x.shape[2:]))[0]
         return _Batch(x, planes, coarse, y)
 
     def _received(self, labels: Tensor, noisy: bool, rng: np.random.Generator) -> Tensor:
@@ -271,16 +270,6 @@ class DiffusionTask:
         heard = sent + sigma * rng.standard_normal(sent.shape, dtype=np.float32)
         planes[there] = torch.from_numpy(fast_denoise(heard) if rng.random() < cfg.fds_share else heard)
         return planes
-
-
-def _pixels(picture: np.ndarray) -> Tensor:
-    """(H, W, 3) uint8 -> (3, H, W) in [-1, 1]."""
-    return torch.from_numpy(picture.copy()).permute(2, 0, 1).float() / 127.5 - 1
-
-
-def _enlarge(small: np.ndarray) -> Tensor:
-    """(h, w, 3) uint8 -> (3, 4h, 4w) in [-1, 1], as the receiver enlarges it."""
-    return nn.functional.interpolate(_pixels(small)[None], scale_factor=4, mode="bilinear", align_corners=False)[0]
 
 
 def main(argv: list[str] | None = None) -> int:

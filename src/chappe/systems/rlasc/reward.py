@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from chappe.errors import UsageError
 from chappe.metrics.lpips import LPIPS
+from chappe.nn.run import from_bytes
 from chappe.tasks import Classification, ComponentDetector, Detection, Segmentation, Task
 
 __all__ = ["TASKS", "Criterion", "SoftSegmentation", "make_task"]
@@ -94,7 +95,7 @@ class Criterion:
     def _pixels(self, picture: np.ndarray) -> Tensor:
         """(H, W, 3) uint8 -> (1, 3, H, W) in [-1, 1], where the perceptual distance runs."""
         device = next(self.perceptual.parameters()).device if isinstance(self.perceptual, nn.Module) else "cpu"
-        return torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].to(device).float() / 127.5 - 1
+        return from_bytes(torch.from_numpy(picture.copy()).to(device))
 
     def loss(self, decoded: np.ndarray, reference: tuple, bpp: float, lam: float) -> float:
         """lambda R + L_S + eta L_P."""
