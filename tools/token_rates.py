@@ -7,6 +7,7 @@ without void. "file" is header, map section and image section with their framing
 those of eq. (2)'s nominal rate, K (1 + m log2 J) bits a stream. ms are of processor time. Base layers: the G_s tokens
 (plain and mixed; the picture's tokens are then coded without the map, which networks on two machines may draw
 differently) and the near-lossless map of the coarsest rung whose mIoU over the split is no lower than the G_s tokens'.
+--codebook prints only how evenly the codes are used: the perplexity of the tokens sent, in per cent of J.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ class Split:
         self.codec, self.fractions, self.count = codec, fractions, 0
         self.totals: dict[tuple, float] = {}
         self.matrices: dict[tuple, np.ndarray] = {}
+        self.used: dict[tuple, np.ndarray] = {}
 
     def add(self, key: tuple, value: float) -> None:
         self.totals[key] = self.totals.get(key, 0.0) + value
@@ -56,15 +58,22 @@ class Split:
     def miou(self, *key) -> float:
         return miou(self.matrices[key], self.codec.classes - 1)
 
+    def codebook(self, image: np.ndarray, labels: np.ndarray) -> dict:
+        """Count the codes of the tokens that each fraction sends; the analysis of both streams."""
+        engine, padded = self.codec.engine, pad_to_cells(labels)
+        found = {"image": engine.analyse_image(pad_to_cells(image), padded), "map": engine.analyse_map(padded)}
+        for which, analysis in found.items():
+            for m in self.fractions:
+                _, indices = analysis.best(max(1, int(m * analysis.scores.size)))
+                hits = np.bincount(indices, minlength=self.codec.levels[which])
+                self.used[which, m] = self.used.get((which, m), 0) + hits
+        return found
+
     def frame(self, image: np.ndarray) -> None:
         """Measure one picture."""
         codec, labels = self.codec, self.codec.segment(image)
         self.count += 1
-        padded = pad_to_cells(labels)
-        found = {
-            "image": codec.engine.analyse_image(pad_to_cells(image), padded),
-            "map": codec.engine.analyse_map(padded),
-        }
+        found = self.codebook(image, labels)
         ladder, maps = Ladder(labels, codec.classes, protect=codec.settings.get("protect")), {}
         for rung in RUNGS:
             code = ladder.point(*rung)
@@ -166,6 +175,20 @@ class Split:
                 f"{m:4.2f} {times[0]:9.1f} {times[1]:9.1f} | {one:11.0f} {layers:9.0f} "
                 f"{100 * (layers - one) / file:+4.0f} {pieces:9.0f} {100 * (pieces - one) / file:+4.0f}"
             )
+        self.report_codebook(name)
+
+    def report_codebook(self, name: str) -> None:
+        """Print how evenly the codes are used."""
+        print(f"\n{name}: perplexity of the tokens sent, exp of the entropy of their histogram (few tokens: too low)")
+        print("   m | map tokens perplexity  % of J | image tokens perplexity  % of J")
+        for m in self.fractions:
+            row = f"{m:4.2f} "
+            for which, width in (("map", 10), ("image", 12)):
+                counts = self.used[which, m]
+                p = counts[counts > 0] / counts.sum()
+                spread = float(np.exp(-(p * np.log(p)).sum()))
+                row += f"| {counts.sum():{width}d} {spread:10.0f} {100 * spread / len(counts):7.0f} "
+            print(row)
 
     def nominal(self, m: float) -> float:
         return self.mean("map", m, "nominal") + self.mean("image", m, "nominal")
@@ -183,13 +206,17 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=1)
     parser.add_argument("--fractions", default="0.05,0.1,0.2,0.35,0.55,0.8,1")
     parser.add_argument("--model", default="sqgan-street")
+    parser.add_argument("--codebook", action="store_true", help="only how evenly the codes are used")
     args = parser.parse_args()
     codec = chappe.load(args.model)
     for name in args.splits.split(","):
         split = Split(codec, [float(m) for m in args.fractions.split(",")])
         for frame in frames(args.data / "camvid", name, every=args.every):
-            split.frame(frame.image)
-        split.report(name)
+            if args.codebook:
+                split.codebook(frame.image, codec.segment(frame.image))
+            else:
+                split.frame(frame.image)
+        (split.report_codebook if args.codebook else split.report)(name)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ from chappe.bench import gesco as tables
 from chappe.bench import reproduce_gesco
 from chappe.bench.published import load_item
 from chappe.data.scenes import render_scene
+from chappe.tasks import ComponentDetector, Depth
+from chappe.taxonomy import get_taxonomy
 
 RAMP = np.stack([np.arange(12) * 20] * 3, 1).astype(np.uint8)
 
@@ -61,6 +63,36 @@ def test_perceptual_figures_are_those_of_the_metrics():
     assert row["feature"] == pytest.approx(frechet_distance(*features)) and row["feature"] > 0
 
 
+class Reader:
+    """`eye` as a segmenter."""
+
+    taxonomy = "street11"
+    __call__ = staticmethod(eye)
+
+
+def test_objects_and_depths_are_held_against_the_map_and_the_original():
+    car, labels = get_taxonomy("street11").classes.index("Car"), np.zeros((64, 96), np.uint8)
+    labels[10:40, 10:40] = labels[20:50, 60:90] = car
+    scenes = [scene_of(labels), scene_of(np.zeros_like(labels))]
+    half = labels.copy()
+    half[20:50, 60:90] = 0  # one car is lost
+    depth = Depth(lambda picture: 1.0 + picture[..., 0])
+    eyes = tables.Eyes(eye, None, ComponentDetector(Reader()), depth)
+
+    def row(*maps):
+        return tables.score(scenes, [RAMP[m] for m in maps], eyes, 11)
+
+    sound = row(labels, scenes[1].labels)
+    assert (sound["objects"], sound["depth"]) == (1, 1)
+    one = row(half, scenes[1].labels)
+    assert one["objects"] == pytest.approx(51 / 101)  # precision 1 up to a recall of a half, COCO's 101 points
+    assert one["depth"] == pytest.approx((1 + np.mean(half == labels)) / 2)
+    first = tables.score(scenes[::-1], [RAMP[labels]] * 2, eyes, 11)
+    assert first["objects"] == pytest.approx(0.5)  # of two invented cars that are as sure as the two true ones
+    other = tables.Eyes(eye, None, lambda picture: ComponentDetector(Reader())(picture))
+    assert len(other.objects(scenes[0]).boxes) == 2 and len(other.objects(scenes[1]).boxes) == 0
+
+
 def test_mean_colours_are_means():
     labels = np.array([[0, 0], [3, 11]], np.uint8)
     image = np.arange(12, dtype=np.uint8).reshape(2, 2, 3) * 2
@@ -100,6 +132,12 @@ def test_each_table_has_the_papers_lines_and_ours(quick, monkeypatch):
     ablation = {line.what: line for line in reproduce_gesco.NAMES["gesco-table5"](load_item("gesco-table5"), bench)}
     assert ablation["with fast denoising, trained on noisy maps: LPIPS"].paper == 0.549
     assert ablation["without fast denoising, trained on clean maps: mIoU"].note == reproduce_gesco.NO_CLEAN
+    bench._rows.clear()
+    bench.eyes = tables.Eyes(eye, None, ComponentDetector(Reader()), Depth(lambda picture: 1.0 + picture[..., 0]))
+    kept = {line.what: line.ours for line in reproduce_gesco.NAMES["gesco-fig3"](load_item("gesco-fig3"), bench)}
+    assert kept["originals: mAP of objects"] == kept["Full image at 100 dB: mAP of objects"] == 100
+    assert kept["Full image at 1 dB: mAP of objects"] < 50
+    assert kept["Full image at 100 dB: depths within a factor of 1.25"] == 100
     bits = {line.what: line.ours for line in reproduce_gesco.NAMES["gesco-bits"](load_item("gesco-bits"), bench)}
     assert 0 < bits["the map through our exact coder"] < bits["the picture as PNG"]
 

@@ -82,7 +82,19 @@ def test_dominated_points_go_and_the_others_stay():
          make("inside", 60.0, 5.0, 0.5), make("small", 20.0, 5.0, 0.4), make("lazy", 110.0, 1.0, 0.9))
     )  # fmt: skip
     assert [p.name for p in table.undominated().points] == ["good", "inside", "small", "lazy"]
-    assert len(published_table().undominated()) == 6
+    assert table.dominators() == {"worse": "good", "twin": "good"}
+    assert len(published_table().undominated()) == 6 and published_table().dominators() == {}
+
+
+@given(st.lists(st.tuples(*4 * [st.integers(1, 3)]), min_size=1, max_size=8))
+def test_every_point_that_goes_has_one_that_stays_and_is_no_worse(rows):
+    points = [OperatingPoint(str(k), *map(float, row)) for k, row in enumerate(rows)]
+    table = OperatingPointTable(tuple(points))
+    kept, beaten = {p.name: p for p in table.undominated().points}, table.dominators()
+    assert {*kept, *beaten} == {p.name for p in points} and not kept.keys() & beaten.keys()
+    for name, by in beaten.items():
+        worse, better = rows[int(name)], rows[int(by)]
+        assert by in kept and better[3] >= worse[3] and all(b <= w for b, w in zip(better[:3], worse[:3], strict=True))
 
 
 def test_files_come_back(tmp_path):

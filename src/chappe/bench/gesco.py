@@ -15,10 +15,12 @@ from PIL import Image
 
 from chappe.bitstream import labelmap
 from chappe.link import DigitalLink, PictureLink
-from chappe.metrics import confusion, miou
+from chappe.metrics import Boxes, confusion, miou
+from chappe.metrics.detection import mean_average_precision
 from chappe.metrics.distribution import frechet_distance, squeeze_features
 from chappe.metrics.lpips import lpips
 from chappe.systems.diffusion.link import FullImageLink, GescoLink
+from chappe.tasks import ComponentDetector, Depth, Detection
 
 if TYPE_CHECKING:
     from chappe.systems.diffusion.codec import GescoCodec
@@ -38,27 +40,51 @@ class Scene:
 
 @dataclass(frozen=True)
 class Eyes:
-    """What looks at decoded pictures. judge: (H, W, 3) uint8 -> (H, W) uint8; network: a SqueezeLPIPS, or None."""
+    """What looks at decoded pictures. judge: (H, W, 3) uint8 -> (H, W) uint8; network: a SqueezeLPIPS, or None.
+
+    detector: (H, W, 3) uint8 -> Boxes; a `ComponentDetector` is held against the objects of the true map, another one
+    against what it finds in the original with a score of at least 0.5. depth: held against its own answer there.
+    """
 
     judge: Callable[[np.ndarray], np.ndarray]
     network: object | None = None
+    detector: Callable[[np.ndarray], Boxes] | None = None
+    depth: Depth | None = None
+
+    def objects(self, scene: Scene) -> Boxes:
+        """What a detector should find."""
+        if isinstance(self.detector, ComponentDetector):
+            return self.detector.boxes(scene.labels)
+        return Detection(self.detector).reference(self.detector(scene.image))
 
 
 def score(scenes: Sequence[Scene], pictures: Iterable[np.ndarray], eyes: Eyes, classes: int) -> dict[str, float]:
     """miou: of what the judge reads, against the labels (0 to 1, void left out), one confusion matrix over all; with a
-    network also the mean `lpips`, and `feature`, the Frechet distance of SqueezeNet's features of both sets."""
+    network also the mean `lpips`, and `feature`, the Frechet distance of SqueezeNet's features of both sets; with a
+    detector `objects`, mAP at an IoU of 0.5; with depth `depth`, the mean share of pixels within a
+    factor of 1.25."""
     matrix, distances, drawn = np.zeros((classes + 1, classes + 1), np.int64), [], []
+    found, there, depths = [], [], []
     for scene, picture in zip(scenes, pictures, strict=True):
         matrix += confusion(eyes.judge(picture), scene.labels, classes + 1, ignore=classes)
         if eyes.network is not None:
             distances.append(lpips(scene.image, picture, eyes.network))
             drawn.append(picture)
+        if eyes.detector is not None:
+            found.append(eyes.detector(picture))
+            there.append(eyes.objects(scene))
+        if eyes.depth is not None:
+            depths.append(eyes.depth.score(eyes.depth.run(picture), eyes.depth.run(scene.image))["delta"])
     row = {"miou": miou(matrix, ignore=classes), "pictures": len(scenes)}
     if distances:
         row["lpips"] = float(np.mean(distances))
     if len(drawn) > 1:
         sets = [squeeze_features(images, eyes.network) for images in (drawn, [scene.image for scene in scenes])]
         row["feature"] = frechet_distance(*sets)
+    if found:
+        row["objects"] = mean_average_precision(found, there)
+    if depths:
+        row["depth"] = float(np.mean(depths))
     return row
 
 

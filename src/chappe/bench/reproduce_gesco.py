@@ -17,6 +17,7 @@ from chappe.bench import gesco
 from chappe.bench.published import Item
 from chappe.bench.reproduce import Line
 from chappe.systems.diffusion.channel import CONDITIONS
+from chappe.tasks import ComponentDetector, Depth
 
 __all__ = ["NAMES", "GescoBench"]
 
@@ -28,9 +29,11 @@ NO_CLEAN = "the network trained on clean maps does not ship: chappe train diffus
 
 class GescoBench:
     """What to measure on: `frames` with image and labels; `folder` of the data set, whose training frames give the mean
-    colours. `weights`: a model folder instead of the bundled one; `clean`: one trained on clean maps, for Table 5."""
+    colours. `weights`: a model folder instead of the bundled one; `clean`: one trained on clean maps, for Table 5;
+    `detector`: a callable from pictures to boxes instead of the judge's connected components; `depth`: for Fig. 3."""
 
-    def __init__(self, frames: Sequence[Any], folder: str, *, weights: str | None = None, clean: str | None = None):
+    def __init__(self, frames: Sequence[Any], folder: str, *, weights: str | None = None, clean: str | None = None,
+                 detector: Callable | None = None, depth: Depth | None = None):  # fmt: skip
         from chappe.codec import load
         from chappe.metrics.lpips import SqueezeLPIPS, lpips_weights_path
         from chappe.segment.builtin import load_judge
@@ -41,7 +44,9 @@ class GescoBench:
         self.folder = folder
         self.codec = load("gesco-street") if weights is None else load_folder(weights, "gesco")
         self.clean = None if clean is None else load_engine(clean)[0]
-        self.eyes = gesco.Eyes(load_judge(), SqueezeLPIPS.from_file(lpips_weights_path()))
+        judge = load_judge()
+        network = SqueezeLPIPS.from_file(lpips_weights_path())
+        self.eyes = gesco.Eyes(judge, network, detector or ComponentDetector(judge), depth)
         self._rows: dict[float, dict[str, dict]] = {}
         self._drawn: dict = {}
 
@@ -90,6 +95,18 @@ def _table(key: str, unit: str, scale: float, printed: str) -> Callable[[Item, G
         return out
 
     return lines
+
+
+def _tasks(item: Item, bench: GescoBench) -> list[Line]:
+    """Fig. 3, which only shows pictures: objects and depths in what arrives."""
+    out = [Line("originals: mAP of objects", None, 100 * bench.original()["objects"], "%", "the detector's ceiling")]
+    for psnr in sorted(CONDITIONS, reverse=True):
+        for name, row in bench.at(psnr).items():
+            out.append(Line(f"{name} at {psnr:g} dB: mAP of objects", None, 100 * row["objects"], "%"))
+            if "depth" in row:
+                kept = f"{name} at {psnr:g} dB: depths within a factor of 1.25"
+                out.append(Line(kept, None, 100 * row["depth"], "%", "of the pixels, against the original's"))
+    return out
 
 
 def _table4(item: Item, bench: GescoBench) -> list[Line]:
@@ -145,5 +162,6 @@ NAMES: dict[str, Callable[[Item, GescoBench], list[Line]]] = {
     "gesco-table3": _table("feature", "", 1, "fid_x10"),
     "gesco-table4": _table4,
     "gesco-table5": _table5,
+    "gesco-fig3": _tasks,
     "gesco-bits": _bits,
 }

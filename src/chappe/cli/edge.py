@@ -306,6 +306,8 @@ def _camera(args: argparse.Namespace) -> int:
         )
     lines.append(f"no policy needs less than {1e3 * found.bound:.2f} mW with the calibration's means (certified), "
                  f"{1e3 * found.assured:.2f} mW with what is assured")  # fmt: skip
+    for name, by in found.dominated.items():
+        say(f"without {name}: {by} is as good or better in bits, cycles and mIoU", quiet=args.quiet)
     for name, why in found.skipped.items():
         say(f"without {name}: {why}", quiet=args.quiet)
     _print(args, lines, found.to_json())

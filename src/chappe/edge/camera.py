@@ -62,7 +62,9 @@ class CameraRun:
 @dataclass(frozen=True)
 class CameraStudy:
     """The runs, the adaptive one first. bound: W below which no policy can be that meets the goal on the calibration's
-    means; assured: the same for the goal on its worst stretches, which is what the adaptive policy works to.
+    means; assured: the same for the goal on its worst stretches, which is what the adaptive policy works to. skipped:
+    points that were not tried alone, and why; dominated: those that no policy would use, and a point that is no worse
+    than each in anything.
     """
 
     goal: float
@@ -71,6 +73,7 @@ class CameraStudy:
     assured: float
     runs: tuple[CameraRun, ...]
     skipped: dict[str, str]
+    dominated: dict[str, str]
 
     def to_json(self) -> dict:
         return asdict(self)
@@ -299,7 +302,7 @@ def study(
                 add(point.name, alone, (point.name,))
             except ChappeError as error:
                 skipped[point.name] = str(error)
-    return CameraStudy(world.goal, world.delay / EARLY, *bounds, tuple(runs), skipped)
+    return CameraStudy(world.goal, world.delay / EARLY, *bounds, tuple(runs), skipped, means.dominators())
 
 
 def _least_cycles(table: OperatingPointTable, other: OperatingPointTable) -> OperatingPointTable:

@@ -115,16 +115,24 @@ class OperatingPointTable:
 
         No policy loses by that. Points inside the hull stay: power is convex in the rate, so that they may be useful.
         """
+        beaten = self.dominators()
+        return self.take([i for i, point in enumerate(self.points) if point.name not in beaten])
+
+    def dominators(self) -> dict[str, str]:
+        """Of each point that `undominated` drops, the name of a point that stays and is no worse in anything: of
+        several the one of most performance."""
         cost = np.stack([self.column("bits"), self.column("device_cycles"), self.column("server_cycles"),
                          -self.column("perf")], 1)  # fmt: skip
-        keep = []
+        found: dict[int, list[int]] = {}
         for i in range(len(cost)):
             no_worse = (cost <= cost[i]).all(1)
-            better = no_worse & (cost < cost[i]).any(1)
-            twin = no_worse & ~better
-            if not better.any() and not twin[:i].any():
-                keep.append(i)
-        return self.take(keep)
+            better = (cost < cost[i]).any(1)
+            first = np.arange(len(cost)) < i  # of twins the first stays
+            if (rivals := np.flatnonzero(no_worse & (better | first))).size:
+                found[i] = rivals.tolist()
+        perf = self.column("perf")
+        stay = {i: max((k for k in rivals if k not in found), key=lambda k: perf[k]) for i, rivals in found.items()}
+        return {self.points[i].name: self.points[k].name for i, k in stay.items()}
 
     def relative(self) -> OperatingPointTable:
         """With performance as a share of the ceiling. Raises InputError where that is not known."""

@@ -77,8 +77,6 @@ class ComponentDetector:
         self.min_pixels = MIN_PIXELS if min_pixels is None else min_pixels
 
     def __call__(self, image: np.ndarray) -> Boxes:
-        from ..metrics.objects import component_map
-
         confidence = None
         if hasattr(self._segmenter, "logits"):
             probability = self._segmenter.logits(checked_image(image)).softmax(0)
@@ -86,6 +84,12 @@ class ComponentDetector:
             labels, confidence = index.cpu().numpy(), best.cpu().numpy()
         else:
             labels = self._segmenter(checked_image(image))
+        return self.boxes(labels, confidence)
+
+    def boxes(self, labels: np.ndarray, confidence: np.ndarray | None = None) -> Boxes:
+        """Boxes of a label map (H, W), the true one for instance; confidence: (H, W) in [0, 1]."""
+        from ..metrics.objects import component_map
+
         marks, found = component_map(labels, self.classes, self.min_pixels)
         scores = None
         if confidence is not None and found:
