@@ -4,18 +4,23 @@
         --bpp 0.02,allocator=agent 0.04,allocator=agent 0.02,allocator=uniform ... --out rows
     python tools/rlasc_figures.py curves rows/rows.jsonl --base rlasc-street,allocator=agent
     python tools/rlasc_figures.py allocation DATA -o allocation.png [--split val] [--frames 3] [--bpp 0.04]
+    python tools/rlasc_figures.py tasks DATA [--split val] [--every 4] [--bpp 0.05] [--who soft,agent detection,agent]
     python tools/rlasc_figures.py awgn DATA [--split val] [--every 10] [--bpp 0.08]
 
-`curves`: BD-rate of one curve against the others at equal judge mIoU, LPIPS and 1 - mIoU + LPIPS (the sum of RL-ASC's
-Fig. 9, weights 1 and 1), with 95 % intervals over pictures; and Fig. 9's own terms at each point. A curve is a codec
-with its settings, its points the rates. `awgn`: the paper's Fig. 12 by SNR: uncoded QPSK with the map protected and
-not, and the same file through 5G LDPC of rate 1/2. mAP is of the connected components of cars, people and cyclists
-that the judge sees, IoU 0.5, held against those it sees in the original, as the paper's detector is.
+`curves`: BD-rate of one curve against the others at equal judge mIoU, LPIPS and 1 - mIoU + LPIPS, and BD-mIoU, with
+95 % intervals over pictures; and at each point the terms of RL-ASC's Fig. 9 with the Frechet and the kernel distance of
+SqueezeNet's features for FID and KID (`--features`). A curve is a codec with its settings, its points the rates.
+`tasks`: who gets the bits when they are for one task or another, and what it does to the mAP of the connected
+components of vehicles, people and signs that the judge sees, held against those it sees in the original.
+`awgn`: the paper's Fig. 12 by SNR: uncoded QPSK with the map protected and not, and the same file through 5G LDPC of
+rate 1/2. mAP is of the connected components of cars, people and cyclists that the judge sees, IoU 0.5, held against
+those it sees in the original, as the paper's detector is.
 """
 
 from __future__ import annotations
 
 import argparse
+import base64
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,83 +34,112 @@ from chappe.codec import OperatingPoint, describe, load
 from chappe.errors import ChappeError, InputError
 from chappe.files import atomic_write_bytes
 from chappe.metrics import confusion, miou
-from chappe.metrics.bd import bd_rate, undominated
+from chappe.metrics.bd import bd_metric, bd_rate, undominated
 from chappe.metrics.detection import mean_average_precision
+from chappe.metrics.distribution import frechet_distance, kernel_distance
+from chappe.systems.rlasc.reward import objects
 from chappe.tasks import ComponentDetector, Detection
 from chappe.taxonomy import get_taxonomy, relevance
 
 NAME, VOID, CLASSES = "rlasc-street", 11, 12
 GREY = 128  # of a picture that was lost
+PERCEPTUAL = 0.0002, 0.001  # weights of feature and kernel distance in the perceptual loss of Fig. 9; the paper's: unknown
+HEADS = ("curve", "bpp", "without map", "judge mIoU %", "PSNR", "SSIM", "LPIPS", "feature distance", "kernel distance",
+         "Fig. 9: 1 - mIoU + perceptual", "1 - mIoU + LPIPS")  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
 class Pointed:
-    """One point of a curve: rate, judge's matrices and LPIPS by picture."""
+    """One point of a curve, in order of the pictures: `rows` of the benchmark, and features of the originals."""
 
-    bpp: np.ndarray
-    matrices: np.ndarray
-    lpips: np.ndarray
+    rows: list[dict]
+    originals: np.ndarray | None
+
+    def column(self, key: str) -> np.ndarray:
+        return np.array([row[key] for row in self.rows], np.float64)
 
     def figures(self, weights: np.ndarray) -> dict[str, np.ndarray]:
         """Of each row of weights (D, N): bpp, mIoU, LPIPS and the sum."""
-        flat = weights @ self.matrices.reshape(len(self.matrices), -1)
-        seen = mean_iou(class_iou(flat.reshape(-1, *self.matrices.shape[1:])))
-        far, rate = (weights @ values / weights.sum(1) for values in (self.lpips, self.bpp))
+        matrices = self.column("eye:judge")
+        flat = weights @ matrices.reshape(len(matrices), -1)
+        seen = mean_iou(class_iou(flat.reshape(-1, *matrices.shape[1:])))
+        far, rate = (weights @ self.column(key) / weights.sum(1) for key in ("lpips", "bpp"))
         return {"bpp": rate, "miou": seen, "lpips": far, "sum": 1 - seen + far}
+
+    def line(self, name: str) -> str:
+        """The point as a line of the table."""
+        now = {key: float(value[0]) for key, value in self.figures(np.ones((1, len(self.rows)))).items()}
+        maps = [sum(n for part, n in row["sections"].items() if part.startswith("map")) for row in self.rows]
+        rest = (8 * (self.column("bytes") - maps) / self.column("width") / self.column("height")).mean()
+        cells = [f"{now['bpp']:.4f}", f"{rest:.4f}", f"{100 * now['miou']:.1f}"]
+        cells += [f"{self.column('psnr').mean():.2f}", f"{self.column('ssim').mean():.3f}", f"{now['lpips']:.3f}"]
+        if self.originals is None:
+            cells += ["-", "-", "-"]
+        else:
+            here = _features(self.rows)
+            distances = frechet_distance(self.originals, here), kernel_distance(self.originals, here)
+            perceptual = sum(w * d for w, d in zip(PERCEPTUAL, distances, strict=True))
+            cells += [f"{distances[0]:.0f}", f"{distances[1]:.2f}", f"{1 - now['miou'] + perceptual:.3f}"]
+        return f"| {name} | {' | '.join(cells)} | {now['sum']:.3f} |"
 
 
 def curves(args: argparse.Namespace) -> None:
-    rows = [row for row in load_rows(args.rows) if row["reached"] and row["codec"] != "original"]
+    rows = [row for row in load_rows(args.rows) if row["reached"]]
     for split in dict.fromkeys(row["split"] for row in rows):
         found: dict[str, dict[str, list[dict]]] = {}
         for row in rows:
-            if row["split"] == split:
+            if row["split"] == split and row["codec"] != "original" and row["labels"] != "true":
                 rate, _, settings = row["point"].partition(",")
                 name = ",".join(filter(None, (row["codec"], settings)))
                 found.setdefault(name, {}).setdefault(rate, []).append(row)
-        names = sorted({row["name"] for points in found.values() for group in points.values() for row in group})
+        if args.base not in found:
+            raise InputError(f"{args.rows}: has no curve {args.base!r}; it has {', '.join(found)}")
+        names = sorted({row["name"] for group in found[args.base].values() for row in group})
+        originals = {row["name"]: row for row in rows if row["split"] == split and row["codec"] == "original"}
         weights = np.concatenate([np.ones((1, len(names))), drawn_counts(len(names), args.resamples, 0)])
-        kept = {name: _points(points, names) for name, points in found.items()}
-        print(f"\n{split}, {len(names)} pictures\n\n| curve | bpp | judge mIoU % | LPIPS | 1 - mIoU + LPIPS |")
-        print("|---|---|---|---|---|")
+        kept = {name: _points(points, names, originals) for name, points in found.items()}
+        print(f"\n{split}, {len(names)} pictures\n\n| {' | '.join(HEADS)} |\n|{len(HEADS) * '---|'}")
         for name, points in kept.items():
             for point in points:
-                now = {key: float(value[0]) for key, value in point.figures(weights[:1]).items()}
-                print(
-                    f"| {name} | {now['bpp']:.4f} | {100 * now['miou']:.1f} | {now['lpips']:.3f} | {now['sum']:.3f} |"
-                )
-        if args.base not in kept:
-            raise InputError(f"{args.rows}: has no curve {args.base!r}; it has {', '.join(kept)}")
-        print("\n| BD-rate % of the base against | at equal mIoU | at equal LPIPS | at equal sum |\n|---|---|---|---|")
+                print(point.line(name))
+        heads = "at equal mIoU", "at equal LPIPS", "at equal sum", "BD-mIoU, points"
+        print(f"\n| BD-rate % of the base against | {' | '.join(heads)} |\n|---|---|---|---|---|")
         mine = [point.figures(weights) for point in kept[args.base]]
         for name, points in kept.items():
             if name != args.base:
                 theirs = [point.figures(weights) for point in points]
                 cells = [_bd(theirs, mine, key, key == "miou") for key in ("miou", "lpips", "sum")]
-                print(f"| {name} | {' | '.join(cells)} |")
+                print(f"| {name} | {' | '.join([*cells, _bd(theirs, mine, 'miou', True, rate=False)])} |")
 
 
-def _points(points: dict[str, list[dict]], names: list[str]) -> list[Pointed]:
+def _points(points: dict[str, list[dict]], names: list[str], originals: dict[str, dict]) -> list[Pointed]:
     """Those points that every picture reaches, by rate."""
     out = []
-    for rate in sorted(points, key=float):
+    for rate in sorted((rate for rate in points if rate.replace(".", "").isdigit()), key=float):
         group = {row["name"]: row for row in points[rate]}
-        if len(group) == len(names):
-            ordered = [group[name] for name in names]
-            columns = ([row[key] for row in ordered] for key in ("bpp", "eye:judge", "lpips"))
-            out.append(Pointed(*(np.array(column, np.float64) for column in columns)))
+        if all(name in group for name in names):
+            rows = [group[name] for name in names]
+            seen = all(row.get("feature") and originals.get(row["name"], {}).get("feature") for row in rows)
+            out.append(Pointed(rows, _features([originals[name] for name in names]) if seen else None))
     return out
 
 
-def _bd(theirs: list[dict], mine: list[dict], key: str, higher: bool) -> str:
+def _features(rows: list[dict]) -> np.ndarray:
+    """(N, 512) SqueezeNet features of rows."""
+    return np.stack([np.frombuffer(base64.b64decode(row["feature"]), "<f2").astype(np.float64) for row in rows])
+
+
+def _bd(theirs: list[dict], mine: list[dict], key: str, higher: bool, rate: bool = True) -> str:
+    """BD-rate in %, or BD-metric in hundredths, with its 95 % interval over resampled pictures."""
+
     def figure(draw: int) -> float:
         lines = []
         for curve in (theirs, mine):
-            rate, value = (np.array([point[name][draw] for point in curve]) for name in ("bpp", key))
-            keep = undominated(rate, value, higher)
-            lines += [rate[keep], value[keep]]
+            spent, value = (np.array([point[name][draw] for point in curve]) for name in ("bpp", key))
+            keep = undominated(spent, value, higher) if rate else slice(None)
+            lines += [spent[keep], value[keep]]
         try:
-            return bd_rate(*lines, higher_better=higher)
+            return bd_rate(*lines, higher_better=higher) if rate else 100 * bd_metric(*lines)
         except InputError:
             return float("nan")
 
@@ -129,7 +163,7 @@ def allocation(args: argparse.Namespace) -> None:
     FigureCanvasAgg(figure)
     axes = figure.subplots(args.frames, 4, width_ratios=(2, 2, 2, 1.5), squeeze=False)
     for line, frame in zip(axes, list(chosen)[::step], strict=False):
-        settings = {"bpp": args.bpp, "allocator": args.allocator}
+        settings = {"bpp": args.bpp, "allocator": args.allocator} | ({"task": args.task} if args.task else {})
         blob = codec.encode(frame.image, point=OperatingPoint("p", settings))
         decoded, symbols = codec.decode(blob), codec.symbols(blob)
         dense = np.zeros(symbols.cells.shape)
@@ -150,13 +184,62 @@ def allocation(args: argparse.Namespace) -> None:
         text = [f"{name} ({matter[names.index(name)]:.2f}) q{table[name][0]}" for name in order]
         line[3].set_yticks(range(len(order)), text, fontsize=7)
         line[3].invert_yaxis()
-        line[3].set_title("bits a cell, classes by relevance, level", fontsize=9)
+        line[3].set_title("bits a cell: class (relevance) level", fontsize=8)
         for axis in line[:3]:
             axis.axis("off")
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     atomic_write_bytes(args.out, buffer.getvalue())
     print(f"written {args.out}")
+
+
+def tasks(args: argparse.Namespace) -> None:
+    from chappe.metrics.lpips import SqueezeLPIPS, lpips, lpips_weights_path
+    from chappe.segment.builtin import load_judge
+
+    codec, judge, eyes = load(NAME), load_judge(), SqueezeLPIPS.from_file(lpips_weights_path())
+    names = get_taxonomy("street11").classes
+    seen = objects("street11")
+    task = Detection(ComponentDetector(judge, seen), floor=0.0)
+    shots = list(frames(args.data, args.split, every=args.every))
+    references = [task.run(frame.image) for frame in shots]
+    weights = np.concatenate([np.ones((1, len(shots)), int), drawn_counts(len(shots), args.resamples, 0)]).astype(int)
+    heads = ["bits for", *(names[k] for k in sorted(seen)), "others", "judge mAP", "judge mIoU", "LPIPS"]
+    print(f"{args.split}, {len(shots)} pictures at {args.bpp} bpp; bits a cell of 8 x 8 pixels; in brackets 95 % of")
+    print(f"the difference from the first line\n\n| {' | '.join(heads)} |\n|{len(heads) * '---|'}")
+    first = None
+    for who in args.who:
+        wanted, _, allocator = who.partition(",")
+        bits, cells = np.zeros(CLASSES), np.zeros(CLASSES)
+        matrix, far, found = [], [], []
+        for frame in shots:
+            point = OperatingPoint("p", {"bpp": args.bpp, "task": wanted, "allocator": allocator})
+            blob = codec.encode(frame.image, point=point)
+            symbols, picture = codec.symbols(blob), codec.decode(blob).image
+            cells += np.bincount(symbols.cells.ravel(), minlength=CLASSES)
+            for number, size in symbols.sizes.items():
+                bits[number] += 8 * size
+            matrix.append(confusion(judge(picture), frame.labels_in("street11"), CLASSES, ignore=VOID))
+            far.append(lpips(frame.image, picture, eyes))
+            found.append(task.run(picture))
+        rows = []
+        for draw in weights:
+            pick = np.repeat(np.arange(len(shots)), draw)
+            precision = mean_average_precision([found[k] for k in pick], [references[k] for k in pick])
+            total = np.tensordot(draw, np.array(matrix), 1)
+            rows.append((100 * precision, 100 * miou(total, ignore=VOID), draw @ far / draw.sum()))
+        rows = np.array(rows)
+        rest = [k for k in range(CLASSES) if k not in seen]
+        spent = [bits[k] / max(1, cells[k]) for k in sorted(seen)] + [bits[rest].sum() / cells[rest].sum()]
+        text = [f"{value:.1f}" for value in spent]
+        for column, form in enumerate((".1f", ".1f", ".3f")):
+            cell = format(rows[0, column], form)
+            if first is not None:
+                low, high = np.percentile((rows - first)[1:, column], [2.5, 97.5])
+                cell += f" [{low:+{form}}, {high:+{form}}]"
+            text.append(cell)
+        first = rows if first is None else first
+        print(f"| {who} | {' | '.join(text)} |", flush=True)
 
 
 def awgn(args: argparse.Namespace) -> None:
@@ -232,7 +315,17 @@ def main() -> None:
     two.add_argument("--frames", type=int, default=3)
     two.add_argument("--bpp", type=float, default=0.04)
     two.add_argument("--allocator", default="agent")
+    two.add_argument("--task", help="what the bits are for (default: the model's first)")
     two.set_defaults(run=allocation)
+    four = sub.add_parser("tasks")
+    four.add_argument("data")
+    four.add_argument("--split", default="val")
+    four.add_argument("--every", type=int, default=4)
+    four.add_argument("--bpp", type=float, default=0.05)
+    usual = ["soft,agent", "soft,greedy", "soft,uniform", "detection,agent", "detection,greedy"]
+    four.add_argument("--who", nargs="+", default=usual, metavar="TASK,ALLOCATOR")
+    four.add_argument("--resamples", type=int, default=200)
+    four.set_defaults(run=tasks)
     three = sub.add_parser("awgn")
     three.add_argument("data")
     three.add_argument("--split", default="val")

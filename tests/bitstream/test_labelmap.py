@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bitstream import maps
 from chappe.bitstream import labelmap_engine
@@ -63,6 +65,17 @@ def test_both_engines_write_and_read_the_same_bytes(monkeypatch, prior):
             streams[engine] = encode_map(labels, classes, prior=prior)
         assert streams["numba"] == streams["python"]
         np.testing.assert_array_equal(decode_map(streams["numba"], labels.shape, classes), labels)  # by the twin
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(2, 12), st.integers(1, 3), st.integers(0, 1 << 30))
+def test_a_limit_is_kept_or_nothing_comes(height, width, classes, repeat, seed):
+    labels = np.random.default_rng(seed).integers(0, classes, (height, width))
+    labels = labels.repeat(repeat, 0).repeat(repeat, 1)
+    whole = encode_map(labels, classes)
+    for limit in (-1, 0, len(whole) // 2, len(whole) - 1, len(whole), len(whole) + 1, 1 << 20):
+        expected = whole if len(whole) <= limit else None
+        assert encode_map(labels, classes, max_bytes=limit) == expected
 
 
 def test_both_engines_learn_the_same_state(monkeypatch):

@@ -6,11 +6,13 @@ import hashlib
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bitstream import maps
-from chappe.bitstream import labelmap_engine
+from chappe.bitstream import labelmap_engine, labelmap_simplify
 from chappe.bitstream.labelmap import encode_map
-from chappe.bitstream.labelmap_near import LEVELS, decode_near, encode_near
+from chappe.bitstream.labelmap_near import LADDER, LEVELS, Ladder, decode_near, encode_near
 from chappe.bitstream.labelmap_simplify import TAPS, enlarge, simplify
 from chappe.errors import InputError, ModelError, RateError, StreamError
 
@@ -86,6 +88,12 @@ def test_specks_go_and_protected_ones_stay():
     protect = np.ones(12)
     protect[9] = 5
     assert set(np.unique(simplify(labels, 12, 1, 1.0, protect))) == {0, 3, 9}
+    costs = np.maximum(protect[:, None], protect[None]) * (1 - np.eye(12))
+    assert set(np.unique(simplify(labels, 12, 1, 1.0, costs))) == {0, 3, 9}
+    thin = np.zeros((6, 40), np.uint8)
+    thin[:, ::4] = 9  # a fence of a raised class: alone it grows, with false alarms as dear as misses it does not
+    grown, held = (simplify(thin, 12, 2, 0.0, weights) == 9 for weights in (protect, costs))
+    assert grown.mean() == 0.5 and not held.any()
 
 
 def test_weightless_void_becomes_its_surroundings():
@@ -106,6 +114,38 @@ def test_both_engines_agree(monkeypatch):
     assert streams[0] == streams[1]
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 90), st.integers(1, 90), st.integers(2, 31), st.integers(1, 12), st.integers(0, 1 << 30))
+def test_the_compiled_vote_is_numpys(height, width, scale, classes, seed):
+    pytest.importorskip("numba")
+    cells = np.random.default_rng(seed).integers(0, classes, (-(-height // scale), -(-width // scale)), np.uint8)
+    ours = enlarge(cells, (height, width), scale)
+    assert ours.dtype == np.uint8
+    np.testing.assert_array_equal(ours, labelmap_simplify._enlarge(cells, (height, width), scale))
+
+
+def test_a_ladder_knows_what_its_receiver_sees():
+    ladder = Ladder(maps.street(64, 96), 12)
+    for point in LADDER[::5]:
+        payload = ladder.point(*point)
+        np.testing.assert_array_equal(ladder.received(payload), decode_near(payload, (64, 96), 12))
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(6, 700), min_size=1, max_size=6), st.integers(0, 3))
+def test_a_ladder_cuts_no_corners_by_coding_in_part(budgets, seed):
+    """Whatever was asked of it before, it finds the rung that whole codes point to."""
+    labels = maps.street(48, 64, seed=seed)
+    ladder, plain = Ladder(labels, 12), Ladder(labels, 12)
+    plain.is_within = lambda scale, slope, most: len(plain.point(scale, slope)) <= most
+    for budget in budgets:
+        if len(plain.coarsest) > budget:
+            with pytest.raises(RateError):
+                ladder.fit(budget)
+        else:
+            assert ladder.fit(budget) == plain.fit(budget)
+
+
 def test_format_is_frozen():
     """A stored stream of version 1 decodes to the same map for ever."""
     labels = decode_near(FROZEN_STREAM, (64, 96), 12)
@@ -119,6 +159,8 @@ def test_bad_arguments_are_refused():
             encode_near(labels, 12, **arguments)
     with pytest.raises(InputError):
         encode_near(labels, 12, level=0, protect=(-1.0,) * 12)
+    with pytest.raises(InputError, match="diagonal"):
+        encode_near(labels, 12, level=0, protect=np.ones((12, 12)))
     with pytest.raises(InputError):
         encode_near(labels, 12, level=0, prior="moon")
 

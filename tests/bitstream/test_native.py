@@ -39,6 +39,8 @@ def simplifications(draw):
         blocks = np.repeat(np.repeat(labels[: height // 6 + 1, : width // 5 + 1], 6, 0), 5, 1)[:height, :width]
         labels = np.where(specks, labels, np.pad(blocks, ((0, height - len(blocks)), (0, width - blocks.shape[1]))))
     weights = np.ones(classes) if draw(st.booleans()) else rng.random(classes) * rng.integers(0, 4, classes)
+    if draw(st.booleans()):  # a matrix, of numbers whose sums are exact
+        weights = np.round(64 * rng.random((classes, classes))) / 64 * (1 - np.eye(classes))
     scale = draw(st.sampled_from((1, 2, 3, 5, 8, 31)))
     return labels, classes, scale, draw(st.sampled_from((0.0, 0.25, 0.5, 1.5, 3.3, 10.0, 1e6))), weights
 

@@ -48,3 +48,15 @@ def test_a_profile_moves_the_bits(codec, scene):
 
     usual, cars = bits(), bits(relevance="Car=1,Road=0,Sky=0")
     assert cars["Road"][1] == 0 and usual["Road"][1] > 0 and cars["Car"][0] >= usual["Car"][0]
+
+
+def test_bits_go_where_the_task_looks(codec):
+    street = render_scene(3, size=(256, 512))
+
+    def share(task):
+        point = OperatingPoint("p", {"bpp": 0.08, "task": task})
+        sizes = codec.allocation(codec.encode(street.image, labels=street.labels, point=point))
+        objects = sum(sizes[name][1] for name in ("Car", "Bicyclist", "Pedestrian", "SignSymbol"))
+        return objects / sum(size for _, size in sizes.values())
+
+    assert share("detection") > 1.5 * share("soft") > 0

@@ -19,7 +19,7 @@ from chappe.image import write_image, write_labels
 from chappe.metrics import Boxes
 from chappe.systems.rlasc import config as shapes
 from chappe.systems.rlasc.agent import AgentTask, Episode, FinetuneTask, agent_config
-from chappe.systems.rlasc.codec import load_folder
+from chappe.systems.rlasc.codec import AGENT, load_folder
 from chappe.systems.rlasc.engine import Engine
 from chappe.systems.rlasc.model import RLASC
 from chappe.systems.rlasc.policy import Policy
@@ -223,6 +223,21 @@ def test_the_command_trains_all_stages_and_writes_a_codec(tmp_path, monkeypatch)
     assert (codec.sensitivity("segmentation")[:, 0] > 0).all()
     blob = codec.encode(PICTURE, point=OperatingPoint("p", {"lambda": 0.1}))
     assert codec.decode(blob).image.shape == PICTURE.shape
+
+    more = ["--stage", "agent", "--start", str(out / "weights"), "--task", "detection", "--eta", "0.5"]
+    options[3] = str(tmp_path / "more")
+    assert main(["train", "rlasc", *options, "--scenes", "0", "--no-lpips", *more]) == 0
+    both = load_folder(tmp_path / "more" / "weights", "trained", 251, Segmenter())
+    assert both.fingerprint == codec.fingerprint and tuple(both.engine.agents) == ("detection", "segmentation")
+    assert both.encode(PICTURE, point=OperatingPoint("p", {"lambda": 0.1})) == blob  # the model's own task stays usual
+    steered = both.encode(PICTURE, point=OperatingPoint("p", {"lambda": 0.1, "task": "detection"}))
+    assert codec.decode(steered).image.shape == PICTURE.shape  # by who has no such agent
+    assert main(["train", "rlasc", *options, "--start", str(out / "weights")]) == 2
+    assert main(["train", "rlasc", *options, *more[:4], "--scenes", "0", "--no-lpips"]) == 2
+    (tmp_path / "more" / "weights" / AGENT.format("detection")).write_bytes(b"none")
+    with pytest.raises(InputError, match=r"agent-detection\.safetensors: the weights are damaged"):
+        load_folder(tmp_path / "more" / "weights", "trained", 251)
+
     (out / "weights" / "config.json").write_text(
         (out / "weights" / "config.json").read_text().replace('"channels": 4', '"channels": 5')
     )

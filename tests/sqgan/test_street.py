@@ -12,6 +12,7 @@ from chappe.bitstream.container import Header, Section, SectionType
 from chappe.codec import OperatingPoint
 from chappe.data.scenes import render_scene
 from chappe.errors import ChappeError, RateError, StreamError, UsageError
+from chappe.systems import beside
 from chappe.systems.mapstream import protect_weights
 from chappe.systems.sqgan.sender import cell_relevance
 from chappe.taxonomy import relevance
@@ -273,7 +274,11 @@ def test_a_cell_is_as_relevant_as_its_most_relevant_class():
 def test_the_map_protects_relevant_classes():
     base = [1.0] * 11 + [0.0]
     raised = protect_weights(base, relevance("person=1", "street11"), 12)
-    assert raised[9] > 1 > raised[0] and raised[11] == 0
+    raised = np.array(raised)
+    assert raised[9, 0] == raised[0, 9] > 1 > raised[0, 1] > 0  # a false alarm costs what a miss does
+    assert not raised[11].any() and raised[0, 11] == raised[0, 1] and not raised.diagonal().any()
+    twice = np.array(protect_weights([2.0, *base[1:]], relevance("person=1", "street11"), 12))
+    np.testing.assert_allclose(twice[0], 2 * raised[0], atol=2e-3)  # the model's own weights stay in proportion
     assert protect_weights(base, np.ones(12), 12) == base
 
 
@@ -302,6 +307,16 @@ def test_rates_above_all_tokens_are_filled_with_finer_indices(street):
     assert container.read(blob)[1][-1].type == SectionType.RESIDUAL
     symbols = street.symbols(blob)
     assert symbols.mask.all() and 100 < (symbols.finer >= 0).sum() <= 512
+
+
+def test_files_are_the_same_bytes_with_one_thread_and_with_two(street, monkeypatch):
+    for values in ({"bpp": 0.1}, {"bpp": 0.15, "layers": 2}, {"bpp": 0.12, "slices": 2}, {"m_x": 0.3},
+                   {"bpp": 0.18, "map": "lossless"}, {"bpp": 0.1, "relevance": "sign=1,rest=0.3"}):  # fmt: skip
+        files = []
+        for threads in (1, 2):
+            monkeypatch.setattr(beside, "allowed_threads", lambda count=threads: count)
+            files.append(_encode(street, SMALL, **values))
+        assert files[0] == files[1], values
 
 
 def test_finer_indices_before_all_tokens_are_refused(street):

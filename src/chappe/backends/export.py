@@ -137,16 +137,16 @@ def _attend(self: blocks.Attention, x: Tensor, key_weight: Tensor | None = None)
     heads, width = self.heads, x.shape[1] // self.heads
     h = self.norm(x)
 
-    def cut(t: Tensor) -> Tensor:  # (1, C, h, w) -> (B, C, M)
-        return t[0].flatten(1)[:, cells].transpose(0, 1)
+    def cut(t: Tensor) -> Tensor:  # (1, C, h, w) -> (B, M, C): a gather of whole rows is a copy of memory
+        return t[0].flatten(1).transpose(0, 1)[cells]
 
-    q, k, v = (cut(conv(h)).unflatten(1, (heads, width)) for conv in (self.q, self.k, self.v))
-    scores = torch.matmul((q * (1 / math.sqrt(width))).transpose(2, 3), k) + absent
+    q, k, v = (cut(conv(h)).unflatten(2, (heads, width)).transpose(1, 2) for conv in (self.q, self.k, self.v))
+    scores = torch.matmul(q * (1 / math.sqrt(width)), k.transpose(2, 3)) + absent
     weights = scores.softmax(-1)
     if key_weight is not None:
-        weights = weights * cut(key_weight)[:, None]
-    y = torch.matmul(v, weights.transpose(2, 3)).flatten(1, 2)
-    y = y.transpose(0, 1).flatten(1)[:, place].reshape(x.shape)
+        weights = weights * cut(key_weight)[:, None, :, 0].unsqueeze(2)
+    y = torch.matmul(weights, v).transpose(1, 2).flatten(2)  # (B, M, C)
+    y = y.flatten(0, 1)[place].transpose(0, 1).reshape(x.shape)
     return x + self.out(y)
 
 
@@ -157,15 +157,17 @@ def _at_level(self: condition.Condition, height: int, width: int) -> Tensor:
     if self.resize == "nearest" and factor > 1:
         labels = labels[:, ::factor, ::factor]
     shares = (labels[:, None] == torch.arange(self.classes)[None, :, None, None]).float()
-    if self.resize == "nearest" or factor == 1:
+    if self.resize == "nearest":
         return shares
-    return F.avg_pool2d(shares, factor)
+    while factor % 2 == 0:  # by halves, which the coarser levels then share
+        shares, factor = F.avg_pool2d(shares, 2), factor // 2
+    return F.avg_pool2d(shares, factor) if factor > 1 else shares
 
 
 def _noise(self: texture.FineHead, h: Tensor, first: int, count: int) -> Tensor:
-    """`FineHead._noise` of one picture, by reading the field at places modulo its period."""
+    """`FineHead._noise` of one picture, without asking whether the field needs to be repeated."""
     field = self.field[first : first + count]
-    for axis in (1, 2):
-        places = torch.arange(h.shape[axis + 1]) % field.shape[axis]
-        field = field.index_select(axis, places)
-    return field[None]
+    height, width = h.shape[2:]
+    period = field.shape[1]  # of both axes; rounded up without a negative number, which ONNX would divide towards 0
+    field = field.repeat(1, (height + period - 1) // period, (width + period - 1) // period)
+    return field[:, :height, :width][None]

@@ -88,9 +88,10 @@ def score(scenes: Sequence[Scene], pictures: Iterable[np.ndarray], eyes: Eyes, c
     return row
 
 
-def analog(engine: Engine, psnr: float, sampling: Sampling, *, fds: bool = True, rival: Callable | None = None):
+def analog(engine: Engine, psnr: float, sampling: Sampling, *, fds: bool = True, rival: Callable | None = None,
+           power: str = "unit"):  # fmt: skip
     """Scene, seed -> `Received`: the true map over GESCO's channel. rival: draws instead of the network."""
-    link = GescoLink(engine, psnr_db=psnr, sampling=sampling, fds=fds, rival=rival)
+    link = GescoLink(engine, psnr_db=psnr, sampling=sampling, fds=fds, rival=rival, power=power)
     return lambda scene, seed: link.transmit(scene.image, seed=seed, labels=scene.labels)
 
 

@@ -15,13 +15,17 @@ from .labelmap_prior import prior_by_id, prior_id
 from .labelmap_sampling import find_source, source_index
 from .varint import read_varint, write_varint
 
-__all__ = ["decode_map", "encode_map", "start_state"]
+__all__ = ["SPARE", "decode_map", "encode_map", "start_state"]
 
 MIXED, CENTRE, CORNER, RAW = range(4)  # modes: as it is, enlarged (sampled at pixel centres, at corners), packed bits
 
+SPARE = 8  # bytes: a code may run over its limit and still keep to it, for zeros at its end are dropped
 
-def encode_map(labels: np.ndarray, classes: int, *, prior: str | None = None) -> bytes:
-    """Lossless code of a label map.
+
+def encode_map(
+    labels: np.ndarray, classes: int, *, prior: str | None = None, max_bytes: int | None = None
+) -> bytes | None:
+    """Lossless code of a label map; None if it takes more than `max_bytes`, which is cheaper to find out.
 
     labels: (H, W) integers in [0, classes), at most 2**24 pixels. classes: 2 to 256. prior: None, or the name of a
     shipped prior ("street11": the eleven street classes with or without void). Raises InputError for anything else.
@@ -29,16 +33,18 @@ def encode_map(labels: np.ndarray, classes: int, *, prior: str | None = None) ->
     labels = check_labels(labels, classes)
     number = prior_id(prior, classes)
     packed = (labels.size * _bits(classes) + 7) // 8
+    most = 1 + packed if max_bytes is None else min(max_bytes, 1 + packed)
+    cap = packed if max_bytes is None else min(packed, max(0, max_bytes) + SPARE)
     whole = labels
     kind, source = find_source(labels)
     head = bytes([(MIXED, CENTRE, CORNER)[kind] + 8 * number])
     if kind:
         labels = np.ascontiguousarray(labels[source[0]][:, source[1]])
         head += write_varint(labels.shape[0]) + write_varint(labels.shape[1])
-    body = encode_mixed(labels, classes, start_state(number), packed)
-    if body is None or len(head) + len(body) > 1 + packed:
-        return bytes([RAW]) + _pack(whole, classes)
-    return head + body
+    body = encode_mixed(labels, classes, start_state(number), cap)
+    if body is not None and len(head) + len(body) <= most:
+        return head + body
+    return bytes([RAW]) + _pack(whole, classes) if most == 1 + packed else None
 
 
 def decode_map(data: bytes, shape: tuple[int, int], classes: int, *, prior: str | None = None) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 
 from chappe.errors import InputError, RateError, StreamError
 
-from .labelmap import start_state
+from .labelmap import SPARE, start_state
 from .labelmap_engine import check_labels, check_shape, decode_mixed, encode_mixed
 from .labelmap_prior import prior_by_id, prior_id
 from .labelmap_simplify import enlarge, simplify
@@ -31,6 +31,7 @@ _TYPICAL = (
     995, 760, 565, 531, 404, 342, 299, 272, 222, 210, 182, 171, 151, 142, 112, 108, 100, 90, 86, 75, 72, 52, 50, 32, 23,
     19, 5,
 )  # fmt: skip
+FAR = 1.1  # times a limit: a second limit is seldom farther from the first
 _PROBE = 14  # a rung that is quick to code
 # Levels 0 to 3: about 0.034, 0.015, 0.010 and 0.006 bpp on street maps of 256 x 512.
 LEVELS: tuple[tuple[int, float], ...] = ((1, 1.0), (3, 1.0), (5, 0.7), (10, 2.0))
@@ -49,8 +50,8 @@ def encode_near(
 
     labels: (H, W) integers in [0, classes). Give either level, 0 (finest) to 3, or max_bytes: the finest point of
     LADDER that fits. protect: (classes,) weights >= 0 of a wrong pixel of each true class, all 1 by default: more than
-    1 keeps thin and rare classes, 0 lets a class (void) become anything. prior: as in `encode_map`. Raises InputError
-    for a bad argument, RateError if not even the coarsest map fits max_bytes.
+    1 keeps thin and rare classes, 0 lets a class (void) become anything; or (classes, classes), see `simplify`. prior:
+    as in `encode_map`. Raises InputError for a bad argument, RateError if not even the coarsest map fits max_bytes.
     """
     ladder = Ladder(labels, classes, prior=prior, protect=protect)
     if (level is None) == (max_bytes is None):
@@ -71,18 +72,52 @@ class Ladder:
         self.labels, self.classes = check_labels(labels, classes), classes
         self.number = prior_id(prior, classes)
         self.weights = np.ones(classes) if protect is None else np.asarray(protect, np.float64)
-        if self.weights.shape != (classes,) or not np.isfinite(self.weights).all() or self.weights.min() < 0:
-            raise InputError(f"protect must be {classes} finite weights of at least 0, not {protect!r}")
+        fits = self.weights.shape in ((classes,), (classes, classes))
+        if not fits or not np.isfinite(self.weights).all() or self.weights.min() < 0:
+            raise InputError(
+                f"protect must be {classes} finite weights of at least 0, or as many for each, not {protect!r}"
+            )
+        if self.weights.ndim == 2 and self.weights.diagonal().any():
+            raise InputError("protect: a pixel that comes back as it was costs nothing: the diagonal must be 0")
         self._coded: dict[tuple[int, float], bytes] = {}
+        self._cells: dict[tuple[int, float], np.ndarray] = {}
+        self._received: dict[bytes, np.ndarray] = {}
+        self._over: dict[tuple[int, float], int] = {}  # bytes that a point is known to need more than
 
     def point(self, scale: int, slope: float) -> bytes:
         """The payload at one point."""
         if (scale, slope) not in self._coded:
-            cells = simplify(self.labels, self.classes, scale, slope, self.weights)
-            cap = 4096 + 4 * cells.size  # an adaptive code of at most eleven decisions a cell never comes near it
-            body = encode_mixed(cells, self.classes, start_state(self.number, scale), cap)
-            self._coded[scale, slope] = bytes([scale + 32 * self.number]) + body
+            # An adaptive code of at most eleven decisions a cell never comes near this limit.
+            self._code(scale, slope, 4096 + 4 * self._simplified(scale, slope).size)
         return self._coded[scale, slope]
+
+    def is_within(self, scale: int, slope: float, max_bytes: int) -> bool:
+        """Whether the payload at one point takes at most `max_bytes`; one that is far from it is coded only in part."""
+        at = scale, slope
+        if at not in self._coded and self._over.get(at, -1) < max_bytes:
+            cap = int(FAR * max_bytes) + SPARE
+            if not self._code(scale, slope, cap):
+                self._over[at] = cap - SPARE
+        return at in self._coded and len(self._coded[at]) <= max_bytes
+
+    def _simplified(self, scale: int, slope: float) -> np.ndarray:
+        if (scale, slope) not in self._cells:
+            self._cells[scale, slope] = simplify(self.labels, self.classes, scale, slope, self.weights)
+        return self._cells[scale, slope]
+
+    def _code(self, scale: int, slope: float, cap: int) -> bool:
+        """Code one point unless its body takes more than `cap` bytes."""
+        cells = self._simplified(scale, slope)
+        body = encode_mixed(cells, self.classes, start_state(self.number, scale), cap)
+        if body is None:
+            return False
+        payload = self._coded[scale, slope] = bytes([scale + 32 * self.number]) + body
+        self._received[payload] = cells
+        return True
+
+    def received(self, payload: bytes) -> np.ndarray:
+        """What `decode_near` makes of a payload of this ladder, (H, W) uint8, without decoding it."""
+        return enlarge(self._received[payload], self.labels.shape, payload[0] & 31)
 
     @property
     def coarsest(self) -> bytes:
@@ -99,7 +134,7 @@ class Ladder:
             )
 
         def fits(rung: int) -> bool:
-            return len(self.point(*LADDER[rung])) <= max_bytes
+            return self.is_within(*LADDER[rung], max_bytes)
 
         ratio, rung = len(self.point(*LADDER[_PROBE])) / _TYPICAL[_PROBE], len(LADDER) - 1
         for _ in range(2):  # the second guess knows the size of the first

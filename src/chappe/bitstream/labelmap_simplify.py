@@ -1,9 +1,9 @@
 """Smaller, simpler label maps for the near-lossless mode, and their exact enlargement.
 
 The encoder minimises  sum of weight[true class] over wrong pixels + slope * (length of all borders)  on the reduced
-map: weighted majority, iterated conditional modes with a Potts cost and merging of regions that cost more than they
-say. The decoder's enlargement is a vote of the 3x3 cells around each pixel, weighted by a quadratic B-spline in exact
-integers.
+map (or sum of cost[true class, class]): weighted majority, iterated conditional modes with a Potts cost and merging of
+regions that cost more than they say. The decoder enlarges by a vote of the 3x3 cells around each pixel, weighted by
+a quadratic B-spline in exact integers.
 """
 
 from __future__ import annotations
@@ -55,6 +55,15 @@ def enlarge(cells: np.ndarray, shape: tuple[int, int], scale: int) -> np.ndarray
     """
     if scale == 1:
         return cells.copy()
+    if engine_name() == "numba":
+        from .labelmap_enlarge_numba import enlarge as compiled
+
+        return compiled(cells, shape, scale, _spline_weights(scale))
+    return _enlarge(cells, shape, scale)
+
+
+def _enlarge(cells: np.ndarray, shape: tuple[int, int], scale: int) -> np.ndarray:
+    """The same in numpy: the measure of the compiled code, and what runs without it."""
     height, width = cells.shape
     patches = _patches(cells)
     out = np.repeat(cells.reshape(height, width, 1), scale * scale, axis=2)
@@ -72,13 +81,14 @@ def _from_cells(pixels: np.ndarray, scale: int) -> np.ndarray:
 
 
 def _gain(labels: np.ndarray, classes: int, scale: int, weights: np.ndarray) -> np.ndarray:
-    """Weighted count of each class in each cell, (h, w, classes) float64: what the cell gets right as that class."""
+    """Weighted count of each class in each cell, (h, w, classes) float64: what the cell gets right as that class; or,
+    with a matrix of costs, minus what it costs."""
     height, width = labels.shape
     rows, columns = -(-height // scale), -(-width // scale)
     cell = (np.arange(height) // scale)[:, None] * columns + (np.arange(width) // scale)[None]
     flat = (cell * classes + labels).ravel()
     counts = np.bincount(flat, minlength=rows * columns * classes).reshape(rows, columns, classes)
-    return counts * weights
+    return counts * weights if weights.ndim == 1 else counts @ -weights
 
 
 def _smooth(cells: np.ndarray, gain: np.ndarray, slope: float) -> np.ndarray:
@@ -164,10 +174,12 @@ def simplify(labels: np.ndarray, classes: int, scale: int, slope: float, weights
     """Cells (ceil(H / scale), ceil(W / scale)) uint8 that stand for `labels` (H, W).
 
     slope: pixels one may get wrong to save one step of border, >= 0. weights: (classes,) cost of a wrong pixel of each
-    true class, >= 0; a class of weight 0 may become anything.
+    true class, >= 0; a class of weight 0 may become anything. Or (classes, classes): of a pixel of class a (rows) that
+    comes back as b, nothing where they are equal.
     """
     weights = np.asarray(weights, np.float64)
-    if slope <= 0 and scale == 1 and np.min(weights) > 0:
+    wrong = weights if weights.ndim == 1 else weights[~np.eye(classes, dtype=bool)]
+    if slope <= 0 and scale == 1 and np.min(wrong) > 0:
         return labels.copy()
     if engine_name() == "numba":
         from .labelmap_simplify_numba import simplify as compiled

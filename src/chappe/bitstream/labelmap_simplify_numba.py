@@ -26,19 +26,35 @@ def run(step, rows, columns, classes, scale, height, width, slope, labels, weigh
     cells' first classes. SMOOTH: iterated conditional modes. REGIONS: ids (cells,) int32, returns how many. WEIGH:
     total, touch (regions, classes), area, target (regions,; -1: stays) and begin (regions + 1,), the number of
     neighbours kept of the regions before; returns their sum. MERGE: order: regions that would move, smallest first;
-    near: scratch of that sum; returns how many moved. score (classes + 2,): scratch.
+    near: scratch of that sum; returns how many moved. score (classes,): scratch. weights: (classes + 1,), the last one
+    unused, or of a matrix (classes * classes + 1,): minus what a pixel of each class costs as each class.
     """
     size = rows * columns
+    matrix = len(weights) > classes + 1
     if step == COUNT:
-        if scale == 1:
+        if scale == 1 and not matrix:
             for k in range(size):
                 cells[k] = labels[k] if weights[labels[k]] > 0 else 0
             return 0
-        for y in range(height):
-            for x in range(width):
-                counts[((y // scale) * columns + x // scale) * classes + labels[y * width + x]] += 1
+        if scale > 1:
+            for y in range(height):
+                for x in range(width):
+                    counts[((y // scale) * columns + x // scale) * classes + labels[y * width + x]] += 1
         for k in range(size):
             best = 0
+            if matrix:
+                for c in range(classes):
+                    score[c] = 0.0
+                for a in range(classes):
+                    n = (1 if labels[k] == a else 0) if scale == 1 else int(counts[k * classes + a])
+                    if n > 0:
+                        for c in range(classes):
+                            score[c] += n * weights[a * classes + c]
+                for c in range(1, classes):
+                    if score[c] > score[best]:
+                        best = c
+                cells[k] = best
+                continue
             for c in range(1, classes):
                 if counts[k * classes + c] * weights[c] > counts[k * classes + best] * weights[best]:
                     best = c
@@ -69,7 +85,15 @@ def run(step, rows, columns, classes, scale, height, width, slope, labels, weigh
                         if (n0 == own and n1 == own and n2 == own and n3 == own
                                 and n4 == own and n5 == own and n6 == own and n7 == own):  # fmt: skip
                             continue
-                        if scale == 1:
+                        if matrix:
+                            for c in range(classes):
+                                score[c] = 0.0
+                            for a in range(classes):
+                                n = (1 if labels[k] == a else 0) if scale == 1 else int(counts[k * classes + a])
+                                if n > 0:
+                                    for c in range(classes):
+                                        score[c] += n * weights[a * classes + c]
+                        elif scale == 1:
                             for c in range(classes):
                                 score[c] = 0.0
                             score[labels[k]] = weights[labels[k]]
@@ -131,7 +155,13 @@ def run(step, rows, columns, classes, scale, height, width, slope, labels, weigh
             i = ids[k]
             area[i] += 1
             target[i] = cells[k]
-            if scale == 1:
+            if matrix:
+                for a in range(classes):
+                    n = (1 if labels[k] == a else 0) if scale == 1 else int(counts[k * classes + a])
+                    if n > 0:
+                        for c in range(classes):
+                            total[i * classes + c] += n * weights[a * classes + c]
+            elif scale == 1:
                 total[i * classes + labels[k]] += weights[labels[k]]
             else:
                 for c in range(classes):
@@ -211,7 +241,7 @@ def _make():
         slope = carray(p[1], (n[1],), float64)
         classes = n[17]
         return inner(
-            n[14], n[15], n[16], classes, n[18], n[19], n[20], slope[classes], carray(p[0], (n[0],), uint8), slope,
+            n[14], n[15], n[16], classes, n[18], n[19], n[20], slope[n[1] - 1], carray(p[0], (n[0],), uint8), slope,
             carray(p[2], (n[2],), uint16), carray(p[3], (n[3],), uint8), carray(p[4], (n[4],), uint8),
             carray(p[5], (n[5],), int32), carray(p[6], (n[6],), float64), carray(p[7], (n[7],), float64),
             carray(p[8], (n[8],), int64), carray(p[9], (n[9],), int64), carray(p[10], (n[10],), int64),
@@ -232,7 +262,8 @@ def simplify(labels: np.ndarray, classes: int, scale: int, slope: float, weights
     numbers = (*shape, classes, scale, height, width)
     counts = np.zeros(size * classes if scale > 1 else 0, np.uint16)
     cells, stale, ids = np.empty(size, np.uint8), np.ones(size, np.uint8), np.empty(size, np.int32)
-    always = (np.ascontiguousarray(labels).reshape(-1), np.append(weights, slope), counts, cells, stale, ids)
+    gains = weights if weights.ndim == 1 else -weights
+    always = (np.ascontiguousarray(labels).reshape(-1), np.append(gains, slope), counts, cells, stale, ids)
     empty, score = np.zeros(0, np.int64), np.zeros(classes)
 
     def call(step, total=empty, touch=empty, area=empty, target=empty, begin=empty, order=empty, near=empty):

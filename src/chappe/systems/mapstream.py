@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
 
 import numpy as np
 
@@ -121,18 +120,37 @@ class MapCoder:
     def __init__(self, labels: np.ndarray, classes: int, taxonomy: str, protect: Sequence[float] | None = None):
         self.labels, self.classes, self.taxonomy = labels, classes, taxonomy
         self._near = labelmap_near.Ladder(labels, classes, protect=protect)
+        self._lossless: Section | None = None
+        self._exact_over = -1  # bytes that the exact map is known to need more than, unless it is there
 
-    @cached_property
+    @property
     def lossless(self) -> Section:
         """The map, exactly."""
-        return Section(SectionType.MAP_LOSSLESS, labelmap.encode_map(self.labels, self.classes, prior=self.taxonomy))
+        if self._lossless is None:
+            self._lossless = self._exactly(None)
+        return self._lossless
 
     def within(self, max_bytes: int) -> Section:
         """The finest near-lossless map of at most `max_bytes` (the coarsest if none), the exact one if it fits too."""
         near = self._near.coarsest if len(self._near.coarsest) > max_bytes else self._near.fit(max_bytes)
-        if len(near) > 0.7 * max_bytes or len(self.lossless.payload) > max_bytes:
+        if len(near) > 0.7 * max_bytes or not self._is_exact_within(max_bytes):
             return Section(SectionType.MAP_NEAR, near)
         return self.lossless
+
+    def _is_exact_within(self, max_bytes: int) -> bool:
+        """Whether the exact map takes at most `max_bytes`; where it does not it is coded only so far."""
+        if self._lossless is None and max_bytes > self._exact_over:
+            self._lossless = self._exactly(max_bytes)
+            self._exact_over = max_bytes
+        return self._lossless is not None and len(self._lossless.payload) <= max_bytes
+
+    def _exactly(self, max_bytes: int | None) -> Section | None:
+        payload = labelmap.encode_map(self.labels, self.classes, prior=self.taxonomy, max_bytes=max_bytes)
+        return None if payload is None else Section(SectionType.MAP_LOSSLESS, payload)
+
+    def received(self, section: Section) -> np.ndarray:
+        """Labels (H, W) uint8 as `decode_map` will read them from a section of this coder."""
+        return self._near.received(section.payload) if section.type == SectionType.MAP_NEAR else self.labels
 
 
 def decode_map(by_type: dict[int, bytes], shape: tuple[int, int], classes: int, taxonomy: str) -> np.ndarray | None:
@@ -144,11 +162,18 @@ def decode_map(by_type: dict[int, bytes], shape: tuple[int, int], classes: int, 
     return None
 
 
-def protect_weights(protect: Sequence[float] | None, weights: np.ndarray, classes: int) -> list[float]:
-    """The near-lossless map's weights, raised for relevant classes and lowered for others; as they are for all 1."""
-    factor = 1 + 3 * weights[:classes]
+def protect_weights(protect: Sequence[float] | None, weights: np.ndarray, classes: int) -> list:
+    """What a wrong pixel of the near-lossless map costs where classes matter: (classes,) weights as they are for all 1,
+    else (classes, classes), raised where a pixel is *or becomes* a relevant class.
+
+    With the class's own pixels alone raised it spreads over its neighbours, and its IoU falls the higher it is raised.
+    """
     base = np.ones(classes) if protect is None else np.asarray(protect, float)
-    return (base * factor / factor.mean()).tolist()
+    if (weights[:classes] == 1).all():
+        return base.tolist()
+    factor = 1 + 3 * weights[:classes]
+    cost = base[:, None] * np.maximum(factor[:, None], factor[None]) / factor.mean()
+    return (np.round(1024 * cost) / 1024 * (1 - np.eye(classes))).tolist()  # rounded: sums are exact in any order
 
 
 def file_size(height: int, width: int, sections: Sequence[Section]) -> int:

@@ -6,7 +6,7 @@ of any. Rate control walks the allocator's proposals from cheap to dear by real 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType
@@ -27,13 +27,19 @@ from chappe.systems.rlasc.sender import ALLOCATORS, Request, Sender
 from chappe.taxonomy import relevance
 
 if TYPE_CHECKING:
-    from chappe.systems.rlasc.engine import TiledEngine
+    from torch import nn
 
-__all__ = ["KNOBS", "RLASCCodec", "Symbols", "load_folder", "load_street"]
+    from chappe.systems.rlasc.config import RLASCConfig
+    from chappe.systems.rlasc.engine import TiledEngine
+    from chappe.systems.rlasc.model import RLASC
+    from chappe.systems.rlasc.policy import Policy
+
+__all__ = ["AGENT", "KNOBS", "RLASCCodec", "Symbols", "load_agents", "load_autoencoder", "load_folder", "load_street"]
 
 WEIGHTS = Path(__file__).parents[2] / "weights"
 KNOBS = ("allocator", "bpp", "coder", "lambda", "level", "map", "map_share", "relevance", "task")
 LAMBDA = (1e-3, 1e4)
+AGENT = "agent-{}.safetensors"  # in a model folder: the agent of a task that was trained after the model
 MAP_RECEIVED = 127  # of `Decoded.received`: the class arrived and the features did not
 
 
@@ -166,7 +172,7 @@ class RLASCCodec(MapCodec):
 
     def _task(self, values: dict) -> str:
         tasks = tuple(self.settings["sensitivity"])
-        task = values.get("task", tasks[0])
+        task = values.get("task", self.engine.config.tasks[0])
         if values.get("allocator") == "search":  # measures: nothing needs to be trained
             tasks = TASKS
         if task not in tasks:
@@ -189,25 +195,58 @@ def load_street() -> RLASCCodec:
 
 def load_folder(folder: Path, name: str, codec_id: int, segment: Callable | None = None) -> RLASCCodec:
     """A model folder as `chappe train rlasc` writes it. Raises InputError where it is incomplete."""
-    from chappe.modelfolder import fingerprint, read_arrays, read_meta
-    from chappe.systems.rlasc.config import RLASCConfig
+    from chappe.modelfolder import fingerprint, read_meta
     from chappe.systems.rlasc.engine import Engine
+
+    model, prior = load_autoencoder(folder)
+    settings = read_meta(folder)["codec"]
+    engine = Engine(model, load_agents(folder, model.config, settings["sensitivity"]))
+    return RLASCCodec(name, codec_id, fingerprint(folder), engine, settings, segment, prior)
+
+
+def load_autoencoder(folder: Path) -> tuple[RLASC, ConceptPrior | None]:
+    """The networks of a model folder, and what its concept coder starts from. Raises InputError."""
+    from chappe.modelfolder import read_arrays, read_meta
+    from chappe.systems.rlasc.config import RLASCConfig
     from chappe.systems.rlasc.model import RLASC
+    from chappe.training.export import load_model
+
+    config = RLASCConfig.from_dict({k: v for k, v in read_meta(folder)["config"].items() if k != "kind"})
+    model = RLASC(config)
+    _fill(model, load_model(folder)[0], "net.", folder)
+    tables = read_arrays(folder, "prior.")
+    return model, ConceptPrior(config.channels, config.concepts, **tables) if tables else None
+
+
+def load_agents(folder: Path, config: RLASCConfig, tasks: Iterable[str]) -> dict[str, Policy]:
+    """The agent of each task: of the model's own tasks among its weights, else in `agent-TASK.safetensors` beside
+    them. Only the sender has agents, so one more of these changes no fingerprint and no file. Raises InputError."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    from chappe.files import read_bytes
     from chappe.systems.rlasc.policy import Policy
     from chappe.training.export import load_model
 
-    meta = read_meta(folder)
-    config = RLASCConfig.from_dict({k: v for k, v in meta["config"].items() if k != "kind"})
-    model, agents = RLASC(config), {task: Policy(config) for task in config.tasks}
-    state = load_model(folder)[0]
-    for part, module in (("net", model), *((f"agent.{task}", agent) for task, agent in agents.items())):
-        own = {k[len(part) + 1 :]: v for k, v in state.items() if k.startswith(part + ".")}
-        missing, unexpected = module.load_state_dict(own, strict=False)
-        if missing or unexpected:
-            raise InputError(
-                f"{folder}: the weights of {part} do not fit config.json (missing {missing[:3]}, unexpected "
-                f"{unexpected[:3]})"
-            )
-    tables = read_arrays(folder, "prior.")
-    prior = ConceptPrior(config.channels, config.concepts, **tables) if tables else None
-    return RLASCCodec(name, codec_id, fingerprint(folder), Engine(model, agents), meta["codec"], segment, prior)
+    agents = {}
+    for task in tasks:
+        agents[task], path = Policy(config), Path(folder) / AGENT.format(task)
+        if task in config.tasks:
+            _fill(agents[task], load_model(folder)[0], f"agent.{task}.", folder)
+            continue
+        try:
+            state = load(read_bytes(path))
+        except SafetensorError as error:
+            raise InputError(f"{path}: the weights are damaged ({error}): get them again.") from error
+        _fill(agents[task], {k: v.float() for k, v in state.items()}, "", path)
+    return agents
+
+
+def _fill(module: nn.Module, state: dict, prefix: str, where: Path) -> None:
+    """Load the part of `state` whose names begin with `prefix`."""
+    own = {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}
+    missing, unexpected = module.load_state_dict(own, strict=False)
+    if missing or unexpected:
+        part = prefix.rstrip(".") or "the agent"
+        lists = f"missing {missing[:3]}, unexpected {unexpected[:3]}"
+        raise InputError(f"{where}: the weights of {part} do not fit config.json ({lists})")

@@ -14,8 +14,9 @@ from chappe.errors import UsageError
 from chappe.metrics.lpips import LPIPS
 from chappe.nn.run import from_bytes
 from chappe.tasks import Classification, ComponentDetector, Detection, Segmentation, Task
+from chappe.taxonomy import get_taxonomy, relevance
 
-__all__ = ["TASKS", "Criterion", "SoftSegmentation", "make_task"]
+__all__ = ["TASKS", "Criterion", "SoftSegmentation", "make_task", "objects"]
 
 TASKS = ("segmentation", "soft", "detection")
 """What the built-in segmenter alone can judge; classification (eq. 9) and re-identification (eq. 10) take a network of
@@ -53,10 +54,16 @@ def make_task(name: str, segmenter, classifier: Callable[[np.ndarray], np.ndarra
     if name == "soft":
         return SoftSegmentation(segmenter)
     if name == "detection":
-        return Detection(ComponentDetector(segmenter), floor=0.0)
+        return Detection(ComponentDetector(segmenter, objects(segmenter.taxonomy)), floor=0.0)
     if name == "classification" and classifier is not None:
         return Classification(classifier)
     raise UsageError(f"there is no task {name!r} to reward: choose one of {', '.join(TASKS)}")
+
+
+def objects(taxonomy: str) -> frozenset[int]:
+    """What `detection` looks for: vehicles, people and traffic signs (RL-ASC II-A)."""
+    signs = np.flatnonzero(relevance("sign=1,rest=0", taxonomy))
+    return frozenset(get_taxonomy(taxonomy).things) | frozenset(int(k) for k in signs)
 
 
 @dataclass(frozen=True)

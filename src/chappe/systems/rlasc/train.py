@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import json
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -14,8 +15,12 @@ from torch import Tensor
 from chappe.bitstream.concepts import LEVELS, Concept, ConceptPrior, cell_concepts, train_prior
 from chappe.data import street_protocol
 from chappe.data.street import STREET_SIZE
+from chappe.errors import UsageError
+from chappe.files import atomic_write_bytes, read_bytes
+from chappe.modelfolder import CONFIG, PACKED, WEIGHTS, read_meta
 from chappe.nn.tiling import pad_to_cells
 from chappe.systems.rlasc.agent import AgentTask, FinetuneTask, agent_config
+from chappe.systems.rlasc.codec import AGENT, load_autoencoder
 from chappe.systems.rlasc.config import CODEC_DEFAULTS, RLASCConfig, preset
 from chappe.systems.rlasc.engine import Engine
 from chappe.systems.rlasc.model import RLASC
@@ -28,10 +33,10 @@ from chappe.training.frames import Frames
 from chappe.training.loop import LoopConfig, ema_state, train
 from chappe.training.street import load_perceptual, load_teacher
 
-__all__ = ["STAGES", "concept_prior", "export", "fit_sensitivity", "main", "sensitivity_table"]
+__all__ = ["STAGES", "add_agent", "concept_prior", "export", "fit_sensitivity", "main", "sensitivity_table"]
 
 STAGES = ("autoencoder", "agent", "finetune")
-PRIOR_FRAMES, SENSITIVITY_FRAMES = 120, 12
+PRIOR_FRAMES, SENSITIVITY_FRAMES = 120, 24
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -45,6 +50,10 @@ def main(argv: list[str] | None = None) -> int:
         "--steps", type=int, nargs=3, default=(9000, 1500, 1500), metavar="N", help="of the three stages; 0: left out"
     )
     parser.add_argument("--task", choices=TASKS, default="segmentation", help="what the agent is rewarded for")
+    parser.add_argument("--eta", type=float, help="weight of looks in the agent's reward (default: the recipe's)")
+    parser.add_argument(
+        "--start", type=Path, metavar="FOLDER", help="with --stage agent: a model folder that gets one agent more"
+    )
     parser.add_argument("--batch", type=int, help="pictures a step (default: the recipe's)")
     parser.add_argument("--size", type=int, nargs=2, metavar=("H", "W"), help="training size (default 256 512)")
     parser.add_argument("--gan", type=float, metavar="WEIGHT", help="weight of the adversarial loss")
@@ -55,6 +64,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=0, help="torch threads (0: leave as is)")
     args = parser.parse_args(argv)
+    if args.start and args.stage != "agent":
+        raise UsageError(f"--start takes the autoencoder as it is: it goes with --stage agent, not {args.stage}")
     if args.threads:
         torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
@@ -69,8 +80,18 @@ class _Run:
         from chappe.training.corpus import load_frames, load_scenes
 
         self.args = args
-        self.shape = replace(preset(args.preset), tasks=(args.task,))
-        self.model, self.policy = RLASC(self.shape), Policy(self.shape)
+        self.prior: ConceptPrior | None = None
+        if args.start:
+            self.model, self.prior = load_autoencoder(args.start)
+            self.shape = self.model.config
+            if args.task in self.shape.tasks:
+                raise UsageError(
+                    f"{args.start}: its own agent, on which its files depend, is for {args.task!r}: give another --task"
+                )
+        else:
+            self.shape = replace(preset(args.preset), tasks=(args.task,))
+            self.model = RLASC(self.shape)
+        self.policy = Policy(self.shape)
         self.frames = load_frames(args.data)
         self.scenes = load_scenes(args.scenes) if args.scenes else None
         self.perceptual = None if args.no_lpips else load_perceptual(args.lpips)
@@ -78,10 +99,11 @@ class _Run:
         own["gan_weight"] = args.gan
         self.recipe = replace(stage_config(args.preset), **{k: v for k, v in own.items() if v is not None})
         self.agent_recipe = replace(agent_config(args.preset), size=self.recipe.size, seed=args.seed)
+        if args.eta is not None:
+            self.agent_recipe = replace(self.agent_recipe, eta=args.eta)
         reader = copy.deepcopy(load_segmenter())  # the teacher may move to another device
-        self.criterion = Criterion(make_task(args.task, reader), perceptual=self.perceptual)
-        self.prior: ConceptPrior | None = None
-        self.sensitivity = np.ones((self.shape.concepts, LEVELS))
+        self.criterion = Criterion(make_task(args.task, reader), self.agent_recipe.eta, self.perceptual)
+        self.sensitivity: np.ndarray | None = None
 
     def stages(self) -> int:
         args = self.args
@@ -96,8 +118,10 @@ class _Run:
                 if part in ema:
                     module.load_state_dict(ema[part])
             if "net" in ema:
-                self.prior = None
-        if args.stage in ("all", "agent", "finetune"):
+                self.prior = self.sensitivity = None
+        if args.start:
+            add_agent(args.start, args.out / "weights", args.task, self.policy, self.sensitivity)
+        elif args.stage in ("all", "agent", "finetune"):
             self._tables()
             agents, tables = {args.task: self.policy}, {args.task: self.sensitivity}
             export(args.out, self.model, agents, self.prior, tables, args.preset)
@@ -116,10 +140,11 @@ class _Run:
 
     def _tables(self) -> None:
         """What goes with the autoencoder's weights: found once, the same whenever a stage is taken up again."""
-        if self.prior is not None:
+        if self.sensitivity is not None:
             return
         engine = Engine(self.model)
-        self.prior = concept_prior(engine, self.frames)
+        if self.prior is None:
+            self.prior = concept_prior(engine, self.frames)
         self.sensitivity = fit_sensitivity(engine, self.frames, self.criterion, self.prior)
 
     def _task(self, stage: str):
@@ -168,23 +193,37 @@ def fit_sensitivity(engine: Engine, frames: Frames, criterion: Criterion, prior:
 def sensitivity_table(numbers: np.ndarray, errors: np.ndarray, measured: np.ndarray, concepts: int) -> np.ndarray:
     """(M, Q) from samples: concept (N,), squared error at each level (N, Q), measured loss less that at one level.
 
-    A slope for each class times one shape for all. The shape is what is left at each level of the loss of dropping:
-    measured over all samples, never rising, and to a tenth that of the squared error, so that every level is worth
-    something. (The squared error alone, as a shape, leaves a third at level 1; measured is a tenth or less, and an
-    allocator that believes the former drops some concepts to refine others.) Slopes: least squares; classes that were
-    not met get the median of the others, and none less than a twentieth of it.
+    A slope for each class times one shape for all: the rank-1 least squares fit of the losses to slope x error of
+    dropping x shape, in turn the slopes and the shape, so that the classes that lose most say most about the shape. It
+    never rises, and to a tenth it is that of the squared error, so that every level is worth something. (The squared
+    error alone, as a shape, leaves a third at level 1; measured is a tenth or less, and an allocator that believes the
+    former drops some concepts to refine others.) Classes that were not met get the median slope of the others, and none
+    less than a twentieth of it.
     """
-    mean, error = measured.mean(0), errors.mean(0) / max(float(errors[:, 0].mean()), 1e-30)
-    left = np.minimum.accumulate((mean - mean.min()) / max(float(mean[0] - mean.min()), 1e-30))
-    shape = 0.9 * left + 0.1 * np.minimum.accumulate(error)
+    error = errors.mean(0) / max(float(errors[:, 0].mean()), 1e-30)
     base = int(np.abs(measured).sum(0).argmin())
-    x = errors[:, :1] * (shape - shape[base])
-    product = np.bincount(numbers, (x * measured).sum(1), concepts)
-    square = np.bincount(numbers, (x * x).sum(1), concepts)
-    slopes = product / np.maximum(square, 1e-30)
-    positive = slopes[(square > 0) & (slopes > 0)]
+    left, dropped = _falling(measured.mean(0)), errors[:, :1]
+
+    def slopes_for(shape: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        x = dropped * (shape - shape[base])
+        product = np.bincount(numbers, (x * measured).sum(1), concepts)
+        square = np.bincount(numbers, (x * x).sum(1), concepts)
+        return np.maximum(product / np.maximum(square, 1e-30), 0), square > 0
+
+    for _ in range(30):
+        weight = slopes_for(left)[0][numbers, None] * dropped
+        left = _falling((weight * measured).sum(0) / max(float((weight**2).sum()), 1e-30))
+    shape = 0.9 * left + 0.1 * np.minimum.accumulate(error)
+    slopes, met = slopes_for(shape)
+    positive = slopes[slopes > 0]
     usual = float(np.median(positive)) if len(positive) else 1.0
-    return np.where(square > 0, np.maximum(slopes, 0.05 * usual), usual)[:, None] * shape
+    return np.where(met, np.maximum(slopes, 0.05 * usual), usual)[:, None] * shape
+
+
+def _falling(losses: np.ndarray) -> np.ndarray:
+    """(Q,) -> from 1 down to 0, never rising."""
+    losses = np.minimum.accumulate(losses)
+    return (losses - losses[-1]) / max(float(losses[0] - losses[-1]), 1e-30)
 
 
 def export(out: Path, model: RLASC, agents: dict[str, Policy], prior: ConceptPrior,
@@ -203,6 +242,22 @@ def export(out: Path, model: RLASC, agents: dict[str, Policy], prior: ConceptPri
     recipe = {"autoencoder": asdict(stage_config(name)), "agent": asdict(agent_config(name))}
     config = {"kind": "rlasc", **replace(model.config, tasks=tuple(agents)).to_dict()}
     save_model(out / "weights", state, config, codec=codec, recipe=recipe)
+
+
+def add_agent(start: Path, out: Path, task: str, agent: Policy, sensitivity: np.ndarray) -> None:
+    """Write to `out` the model of folder `start` with one agent more (or another one for that task).
+
+    The decoder's weights stay the same bytes, so the model's files and fingerprint do."""
+    from safetensors.torch import save
+
+    meta = read_meta(start)
+    out.mkdir(parents=True, exist_ok=True)
+    for name in (WEIGHTS, PACKED, *(AGENT.format(other) for other in meta["codec"]["sensitivity"])):
+        if (start / name).is_file():
+            atomic_write_bytes(out / name, read_bytes(start / name))
+    atomic_write_bytes(out / AGENT.format(task), save({k: v.half() for k, v in agent.state_dict().items()}))
+    meta["codec"]["sensitivity"][task] = np.round(sensitivity, 6).tolist()
+    atomic_write_bytes(out / CONFIG, (json.dumps(meta, indent=1, sort_keys=True) + "\n").encode())
 
 
 def _spread(frames: Frames, limit: int):

@@ -5,7 +5,6 @@ Rate control spends a share of the bytes on the map and finds the quality at whi
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,8 +27,9 @@ from chappe.systems.mapstream import (
     protect_weights,
 )
 from chappe.systems.rate import split_bytes
-from chappe.systems.spic.coarse import FACTOR, decode_coarse, encode_coarse, imagine, setting, shrink, smooth
+from chappe.systems.spic.coarse import FACTOR, decode_coarse, imagine, shrink, smooth
 from chappe.systems.spic.restore import Restorer
+from chappe.systems.spic.search import FIRST, CoarseCoder
 
 if TYPE_CHECKING:
     from chappe.backends import Backend
@@ -126,12 +126,15 @@ class Sender:
     def __init__(self, codec: OnePassCodec, image: np.ndarray, labels: np.ndarray, relevance: np.ndarray | None = None):
         self.codec, self.shape = codec, labels.shape
         protect = codec.settings.get("protect")
-        self.small = shrink(pad_to_cells(image))
         if relevance is not None:
             protect = protect_weights(protect, relevance, codec.classes)
-            self.small = smooth(self.small, relevance[pad_to_cells(labels)])
+
+        def coarse() -> np.ndarray:
+            small = shrink(pad_to_cells(image))
+            return small if relevance is None else smooth(small, relevance[pad_to_cells(labels)])
+
+        self._coarse = CoarseCoder(coarse)
         self.map = MapCoder(labels, codec.classes, codec.taxonomy, protect)
-        self._coded: dict[bytes, Section] = {}
 
     def sections(self, rate: _Rate) -> list[Section]:
         if rate.quality is not None:
@@ -144,13 +147,11 @@ class Sender:
 
     def coarse(self, quality: int) -> Section:
         """The coarse picture's section at one quality."""
-        key = setting(quality)
-        if key not in self._coded:
-            self._coded[key] = Section(SectionType.COARSE_IMAGE, encode_coarse(self.small, quality))
-        return self._coded[key]
+        return self._coarse.section(quality)
 
     def _fit(self, rate: _Rate) -> list[Section]:
         """Map first within its share, then the best coarse picture that fits; what it cannot use goes to the map."""
+        self._coarse.begin(FIRST)  # beside the map, whatever room it leaves
         target, pixels = rate.total, self.shape[0] * self.shape[1]
         share = rate.map_share or self.codec.map_share(target * 8 / pixels, rate.map_mode, rate.goal)
         near = rate.map_mode == "near"
@@ -172,30 +173,8 @@ class Sender:
         return sections
 
     def fill(self, room: float) -> Section:
-        """The section of highest quality whose framed size stays within `room` bytes, or the next where that is nearer.
-
-        Sizes grow nearly exponentially with quality, so the bracket is narrowed by interpolating their logarithms.
-        """
-
-        def size(quality: int) -> int:
-            return container.section_size(len(self.coarse(quality).payload))
-
-        low, high = 0, 100
-        quality = 25
-        while high - low > 1:
-            if size(quality) <= room:
-                low = quality
-                if size(quality) > 0.985 * room:
-                    break
-            else:
-                high = quality
-            step = math.log(max(room, 1) / size(quality)) / 0.035  # about 3.5 % of bytes a unit
-            quality = min(high - 1, max(low + 1, round(quality + step)))
-        if low < 10 and size(0) >= room:  # dear to find out, and in no doubt where a better quality fits easily
-            return self.coarse(0)
-        if size(low) < 0.97 * room and size(low + 1) - room < room - size(low):
-            low += 1
-        return self.coarse(low)
+        """See `CoarseCoder.fill`."""
+        return self._coarse.fill(room)
 
 
 def load_onepass(backend: Backend | None = None) -> OnePassCodec:

@@ -15,7 +15,8 @@ from chappe.bitstream.container import Section, SectionType
 from chappe.bitstream.slices import Slice
 from chappe.errors import RateError
 from chappe.nn.tiling import CELL, pad_to_cells
-from chappe.systems.mapstream import MapCoder, decode_map, file_size, protect_weights
+from chappe.systems.beside import beside
+from chappe.systems.mapstream import MapCoder, file_size, protect_weights
 from chappe.systems.rate import most_that_fit, split_bytes
 from chappe.systems.sqgan.strips import MapStrips, StripCoder, strip_classes
 
@@ -57,17 +58,20 @@ class Sender:
         self.codec, self.request, self.labels = codec, request, labels
         self.pixels = labels.size
         self._padded = pad_to_cells(labels)
-        self._found = codec.engine.analyse_image(pad_to_cells(image), self._padded)
-        scores, protect = self._found.scores, codec.settings.get("protect")
+        protect = codec.settings.get("protect")
         if request.relevance is not None:
-            scores = scores * cell_relevance(self._padded, request.relevance)
             protect = protect_weights(protect, request.relevance, codec.classes)
-        self.order = np.argsort(-scores, axis=None, kind="stable")
         self.map: MapCoder | StripCoder
         if request.slices == 1:
             self.map = MapCoder(labels, codec.classes, codec.taxonomy, protect)
         else:
             self.map = StripCoder(labels, codec.classes, codec.taxonomy, protect, request.slices)
+        with beside(self._first_map):
+            self._found = codec.engine.analyse_image(pad_to_cells(image), self._padded)
+        scores = self._found.scores
+        if request.relevance is not None:
+            scores = scores * cell_relevance(self._padded, request.relevance)
+        self.order = np.argsort(-scores, axis=None, kind="stable")
         self._shares = np.full(request.layers, 1 / request.layers)  # of the tokens, by layer
         self._is_balanced = request.layers == 1
         self._per_token = 1.4  # bytes, as far as known
@@ -81,15 +85,12 @@ class Sender:
             count = max(1, int(request.m_x * self.order.size))
             return self._file(sent, self._balanced(sent, count), self._finer(sent, request.m_f))
         bpp, near = request.total * 8 / self.pixels, request.map_mode == "near"
-        cut = 2 if request.layers > 1 else 1  # a file in layers has the map of half its rate: it is made to be cut
-        share = request.map_share or self.codec.map_share(bpp / cut, request.map_mode, request.goal) / cut
 
         def attempt(budget: int | None) -> tuple[int, list[Section]]:
             sections = self._fill(self._map(budget))
             return self._size(sections), sections
 
-        framing = 7 * request.slices if request.slices > 1 else 0
-        budget = share * max(1.0, request.total - framing)
+        budget = self._budget()
         gap, sections = split_bytes(request.total, budget, attempt, rounds=5 if near else 2, ladder=near)
         if abs(gap) > 0.05 * request.total:
             low, high = (self._size(s) * 8 / self.pixels for s in self._ends())
@@ -100,6 +101,22 @@ class Sender:
                 f"{self._size(sections) * 8 / self.pixels:.4f})"
             )
         return sections
+
+    def _budget(self) -> float:
+        """Bytes of the map to begin with, of a file whose total is given."""
+        request = self.request
+        cut = 2 if request.layers > 1 else 1  # a file in layers has the map of half its rate: it is made to be cut
+        bpp = request.total * 8 / self.pixels
+        share = request.map_share or self.codec.map_share(bpp / cut, request.map_mode, request.goal) / cut
+        framing = 7 * request.slices if request.slices > 1 else 0
+        return share * max(1.0, request.total - framing)
+
+    def _first_map(self) -> None:
+        """Code the map that `sections` asks for first: it needs nothing of the picture's networks."""
+        if self.request.map_mode == "lossless":
+            self.map.lossless  # noqa: B018  (it is kept)
+        elif self.request.map_mode == "near" and self.request.total is not None:
+            self.map.within(int(self._budget()))
 
     def _form(self) -> str:
         for name in ("layers", "slices"):
@@ -123,8 +140,7 @@ class Sender:
         sent = self.map.lossless if exact else self.map.within(max_bytes)
         if isinstance(sent, MapStrips):
             return _Map(strips=sent)
-        labels = decode_map({sent.type: sent.payload}, self.labels.shape, codec.classes, codec.taxonomy)
-        return _Map(sent, tokenmix.cell_classes(labels))
+        return _Map(sent, tokenmix.cell_classes(self.map.received(sent)))
 
     def _fill(self, sent: _Map) -> list[Section]:
         """As many tokens as the map leaves room for; once all are sent, their finer indices."""

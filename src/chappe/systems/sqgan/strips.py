@@ -78,6 +78,9 @@ class _StripLadder(Ladder):
             self.strips[self._coded[scale, slope]] = made
         return self._coded[scale, slope]
 
+    def is_within(self, scale: int, slope: float, max_bytes: int) -> bool:
+        return len(self.point(scale, slope)) <= max_bytes
+
 
 def read_strip(part: Slice, shape: tuple[int, int], classes: int) -> np.ndarray:
     """The rows of the reduced map that a slice brings, (n, w) uint8. Raises StreamError for damage, ModelError for a
