@@ -43,7 +43,7 @@ from chappe.taxonomy import get_taxonomy, relevance
 
 NAME, VOID, CLASSES = "rlasc-street", 11, 12
 GREY = 128  # of a picture that was lost
-PERCEPTUAL = 0.0002, 0.001  # weights of feature and kernel distance in the perceptual loss of Fig. 9; the paper's: unknown
+PERCEPTUAL = 0.0002, 0.001  # weights of feature and kernel distance in Fig. 9's perceptual loss; the paper's: unknown
 HEADS = ("curve", "bpp", "without map", "judge mIoU %", "PSNR", "SSIM", "LPIPS", "feature distance", "kernel distance",
          "Fig. 9: 1 - mIoU + perceptual", "1 - mIoU + LPIPS")  # fmt: skip
 
@@ -163,7 +163,8 @@ def allocation(args: argparse.Namespace) -> None:
     FigureCanvasAgg(figure)
     axes = figure.subplots(args.frames, 4, width_ratios=(2, 2, 2, 1.5), squeeze=False)
     for line, frame in zip(axes, list(chosen)[::step], strict=False):
-        settings = {"bpp": args.bpp, "allocator": args.allocator} | ({"task": args.task} if args.task else {})
+        asked = {"task": args.task, "relevance": args.relevance}
+        settings = {"bpp": args.bpp, "allocator": args.allocator} | {k: v for k, v in asked.items() if v}
         blob = codec.encode(frame.image, point=OperatingPoint("p", settings))
         decoded, symbols = codec.decode(blob), codec.symbols(blob)
         dense = np.zeros(symbols.cells.shape)
@@ -315,6 +316,7 @@ def main() -> None:
     two.add_argument("--frames", type=int, default=3)
     two.add_argument("--bpp", type=float, default=0.04)
     two.add_argument("--allocator", default="agent")
+    two.add_argument("--relevance", help="a profile, as of chappe encode")
     two.add_argument("--task", help="what the bits are for (default: the model's first)")
     two.set_defaults(run=allocation)
     four = sub.add_parser("tasks")
