@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from chappe import load
+from chappe.cli import main
 from chappe.codec import OperatingPoint
 from chappe.data.scenes import render_scene
+from chappe.image import write_image
 from chappe.metrics.pixel import psnr
 
 
@@ -48,6 +50,14 @@ def test_a_profile_moves_the_bits(codec, scene):
 
     usual, cars = bits(), bits(relevance="Car=1,Road=0,Sky=0")
     assert cars["Road"][1] == 0 and usual["Road"][1] > 0 and cars["Car"][0] >= usual["Car"][0]
+
+
+def test_the_command_takes_a_rate_and_a_task(codec, scene, tmp_path):
+    write_image(tmp_path / "in.png", scene.image)
+    options = ["--codec", "rlasc", "--bpp", "0.2", "--set", "task=detection", "--quiet"]
+    assert main(["encode", str(tmp_path / "in.png"), str(tmp_path / "out.chp"), *options]) == 0
+    point = OperatingPoint("p", {"bpp": 0.2, "task": "detection"})
+    assert (tmp_path / "out.chp").read_bytes() == codec.encode(scene.image, point=point)
 
 
 def test_bits_go_where_the_task_looks(codec):

@@ -55,8 +55,8 @@ def add_parser(sub) -> None:
 
 def run(args: argparse.Namespace) -> int:
     model_entry(args.codec)
-    if args.bpp is not None and (args.point or args.set):
-        raise UsageError("give either --bpp or --point and --set, not both.")
+    if args.bpp is not None and (args.point or "bpp" in dict(args.set)):
+        raise UsageError(f"give either --bpp or {'--point' if args.point else '--set bpp=...'}, not both.")
     if Path(args.input).is_dir():
         return encode_folder(args)
     check_output(args.output, source=args.input)
