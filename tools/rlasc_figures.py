@@ -4,7 +4,7 @@
         --bpp 0.02,allocator=agent 0.04,allocator=agent 0.02,allocator=uniform ... --out rows
     python tools/rlasc_figures.py curves rows/rows.jsonl --base rlasc-street,allocator=agent
     python tools/rlasc_figures.py allocation DATA -o allocation.png [--split val] [--frames 3] [--bpp 0.04]
-    python tools/rlasc_figures.py tasks DATA [--split val] [--every 4] [--bpp 0.05] [--who soft,agent detection,agent]
+    python tools/rlasc_figures.py tasks DATA [--split val] [--every 4] [--who soft,agent soft,agent,sign=1,rest=.3]
     python tools/rlasc_figures.py awgn DATA [--split val] [--every 10] [--bpp 0.08]
 
 `curves`: BD-rate of one curve against the others at equal judge mIoU, LPIPS and 1 - mIoU + LPIPS, and BD-mIoU, with
@@ -156,7 +156,7 @@ def allocation(args: argparse.Namespace) -> None:
 
     codec = load(NAME)
     names = get_taxonomy("street11").classes
-    matter = relevance("sqgan-image", "street11")
+    matter = relevance(args.relevance or "sqgan-image", "street11")
     chosen = frames(args.data, args.split)
     step = max(1, len(chosen) // args.frames)
     figure = Figure(figsize=(13, 2.9 * args.frames), dpi=110, layout="constrained", facecolor="white")
@@ -210,12 +210,14 @@ def tasks(args: argparse.Namespace) -> None:
     print(f"the difference from the first line\n\n| {' | '.join(heads)} |\n|{len(heads) * '---|'}")
     first = None
     for who in args.who:
-        wanted, _, allocator = who.partition(",")
+        wanted, allocator, *profile = who.split(",", 2)
+        settings = {"bpp": args.bpp, "task": wanted, "allocator": allocator}
+        if profile:
+            settings["relevance"] = profile[0]
         bits, cells = np.zeros(CLASSES), np.zeros(CLASSES)
         matrix, far, found = [], [], []
         for frame in shots:
-            point = OperatingPoint("p", {"bpp": args.bpp, "task": wanted, "allocator": allocator})
-            blob = codec.encode(frame.image, point=point)
+            blob = codec.encode(frame.image, point=OperatingPoint("p", settings))
             symbols, picture = codec.symbols(blob), codec.decode(blob).image
             cells += np.bincount(symbols.cells.ravel(), minlength=CLASSES)
             for number, size in symbols.sizes.items():
@@ -325,7 +327,7 @@ def main() -> None:
     four.add_argument("--every", type=int, default=4)
     four.add_argument("--bpp", type=float, default=0.05)
     usual = ["soft,agent", "soft,greedy", "soft,uniform", "detection,agent", "detection,greedy"]
-    four.add_argument("--who", nargs="+", default=usual, metavar="TASK,ALLOCATOR")
+    four.add_argument("--who", nargs="+", default=usual, metavar="TASK,ALLOCATOR[,PROFILE]")
     four.add_argument("--resamples", type=int, default=200)
     four.set_defaults(run=tasks)
     three = sub.add_parser("awgn")

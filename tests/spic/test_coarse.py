@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from chappe.data.scenes import render_scene
-from chappe.errors import StreamError
+from chappe.errors import ModelError, StreamError
 from chappe.systems.spic.coarse import decode_coarse, encode_coarse, setting, shrink
 
 
@@ -24,7 +24,8 @@ def _picture(height: int, width: int) -> np.ndarray:
 def test_decodes_to_what_the_whole_file_decodes_to(size, speed):
     small = _picture(*size)
     file = io.BytesIO()
-    Image.fromarray(small).save(file, "AVIF", quality=30, subsampling="4:2:0", speed=speed, max_threads=1)
+    options = {"speed": speed, "max_threads": 1, "advanced": {"min-partition-size": "8"}}
+    Image.fromarray(small).save(file, "AVIF", quality=30, subsampling="4:2:0", **options)
     payload = encode_coarse(small, 30, speed)
     expected = np.asarray(Image.open(file).convert("RGB"))
     np.testing.assert_array_equal(decode_coarse(payload, *size), expected)
@@ -42,6 +43,15 @@ def test_a_sequence_header_that_travels_is_used(monkeypatch):
     np.testing.assert_array_equal(decode_coarse(with_header, 64, 128), decode_coarse(plain, 64, 128))
     monkeypatch.setattr(coarse, "_sequence_header", lambda *_: b"")
     assert encode_coarse(small, 30, 9) == with_header
+
+
+def test_a_pillow_that_cannot_code_it_is_named(monkeypatch):
+    def save(*args, **options):
+        raise ValueError("Invalid codec")
+
+    monkeypatch.setattr(Image.Image, "save", save)
+    with pytest.raises(ModelError, match=r"libaom \(Invalid codec\): install Pillow's wheel"):
+        encode_coarse(_picture(16, 16), 30)
 
 
 def test_quality_buys_fidelity():

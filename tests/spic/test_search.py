@@ -27,9 +27,10 @@ def coded(monkeypatch) -> list[tuple[str, int]]:
     """(thread, quality) of each coding of a coarse picture."""
     calls = []
 
-    def counted(small, quality):
-        calls.append((threading.current_thread().name, quality))
-        return encode_coarse(small, quality)
+    def counted(small, quality, *speed):
+        if not speed:  # not a trial
+            calls.append((threading.current_thread().name, quality))
+        return encode_coarse(small, quality, *speed)
 
     monkeypatch.setattr(search, "encode_coarse", counted)
     return calls
@@ -67,39 +68,60 @@ def test_no_quality_is_coded_twice_by_however_many_threads(monkeypatch, coded):
     assert len(keys) == len(set(keys)) > 4
     payload = cache(lambda quality: encode_coarse(SMALL, quality))
     for room, section in zip(rooms, found, strict=True):
-        best = best_quality(lambda quality: container.section_size(len(payload(quality))), room)
+        best = best_quality(
+            lambda quality, other: container.section_size(len(payload(quality))), room, coder.expected(room)
+        )
         assert section.payload == payload(best)
 
 
 def test_what_goes_wrong_in_the_other_thread_reaches_who_asks(monkeypatch):
-    def fails(small, quality):
+    def fails(small, quality, *speed):
         raise ModelError("no AVIF here")
 
     _threads(monkeypatch, 2)
     monkeypatch.setattr(search, "encode_coarse", fails)
     coder = CoarseCoder(lambda: SMALL)
-    coder.begin(search.FIRST)
+    coder.begin(100)
     for _ in range(2):
         with pytest.raises(ModelError, match="no AVIF here"):
             coder.fill(100)
 
 
 @settings(max_examples=80, deadline=None)
-@given(st.lists(st.floats(0.02, 0.09), min_size=100, max_size=100), st.floats(1, 3), st.floats(0, 1))
-def test_the_search_finds_what_a_look_at_all_qualities_finds(steps, start, at):
+@given(st.lists(st.floats(0.02, 0.09), min_size=100, max_size=100), st.floats(1, 3), st.floats(0, 1), st.floats(0, 100))
+def test_the_search_finds_what_a_look_at_all_qualities_finds(steps, start, at, begin):
     """For sizes that grow by 2 % or more a step: the largest that fits, or the next where it is nearer and the largest
     leaves more than 3 % over."""
     sizes = np.exp(start + 3 + np.concatenate([[0], np.cumsum(steps)]))
     room = float(np.exp(np.log(sizes[0]) + at * (np.log(sizes[-1]) - np.log(sizes[0]))))
     asked = []
 
-    def size(quality: int) -> int:
+    def size(quality: int, other: int) -> int:
+        assert 0 <= other <= 100
         asked.append(quality)
         return sizes[quality]
 
-    best = best_quality(size, room)
+    best = best_quality(size, room, begin)
     fits = max((q for q in range(101) if sizes[q] <= room), default=0)
     if fits < 100 and sizes[fits] < 0.97 * room and sizes[fits + 1] - room < room - sizes[fits]:
         fits += 1
     assert best in (fits, min(fits, 99))  # 100 is tried only beside 99
     assert len(set(asked)) <= 40
+
+
+def test_a_search_begins_near_its_end(coded):
+    coder = CoarseCoder(lambda: SMALL)
+    for room in (80, 120, 180, 260):
+        end = next(q for q in range(100, -1, -1) if container.section_size(len(coder.section(q).payload)) <= room)
+        assert abs(coder.expected(room) - end) <= 4, room
+
+
+def test_a_rate_that_the_splits_step_over_is_met(codec):
+    """At the lowest rates neither map nor coarse picture comes in every size; no rate between two others is refused."""
+    scene = render_scene(7, size=(96, 192))
+    smallest = len(
+        codec.encode(scene.image, labels=scene.labels, point=OperatingPoint("p", {"map": "near", "bpp": 0.03}))
+    )
+    for wanted in range(smallest, 2 * smallest, 3):
+        size = len(codec.encode(scene.image, labels=scene.labels, bpp=wanted * 8 / scene.labels.size))
+        assert 0.8 * wanted < size <= 1.05 * wanted, (wanted, size)

@@ -6,7 +6,7 @@ of any. Rate control walks the allocator's proposals from cheap to dear by real 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType
@@ -29,12 +29,11 @@ from chappe.taxonomy import relevance
 if TYPE_CHECKING:
     from torch import nn
 
-    from chappe.systems.rlasc.config import RLASCConfig
     from chappe.systems.rlasc.engine import TiledEngine
     from chappe.systems.rlasc.model import RLASC
     from chappe.systems.rlasc.policy import Policy
 
-__all__ = ["AGENT", "KNOBS", "RLASCCodec", "Symbols", "load_agents", "load_autoencoder", "load_folder", "load_street"]
+__all__ = ["AGENT", "KNOBS", "RLASCCodec", "Symbols", "load_folder", "load_networks", "load_street"]
 
 WEIGHTS = Path(__file__).parents[2] / "weights"
 KNOBS = ("allocator", "bpp", "coder", "lambda", "level", "map", "map_share", "relevance", "task")
@@ -198,48 +197,42 @@ def load_folder(folder: Path, name: str, codec_id: int, segment: Callable | None
     from chappe.modelfolder import fingerprint, read_meta
     from chappe.systems.rlasc.engine import Engine
 
-    model, prior = load_autoencoder(folder)
+    model, prior, agents = load_networks(folder)
     settings = read_meta(folder)["codec"]
-    engine = Engine(model, load_agents(folder, model.config, settings["sensitivity"]))
-    return RLASCCodec(name, codec_id, fingerprint(folder), engine, settings, segment, prior)
+    return RLASCCodec(name, codec_id, fingerprint(folder), Engine(model, agents), settings, segment, prior)
 
 
-def load_autoencoder(folder: Path) -> tuple[RLASC, ConceptPrior | None]:
-    """The networks of a model folder, and what its concept coder starts from. Raises InputError."""
-    from chappe.modelfolder import read_arrays, read_meta
-    from chappe.systems.rlasc.config import RLASCConfig
-    from chappe.systems.rlasc.model import RLASC
-    from chappe.training.export import load_model
+def load_networks(folder: Path) -> tuple[RLASC, ConceptPrior | None, dict[str, Policy]]:
+    """The autoencoder of a model folder, what its concept coder starts from, and the agent of each task.
 
-    config = RLASCConfig.from_dict({k: v for k, v in read_meta(folder)["config"].items() if k != "kind"})
-    model = RLASC(config)
-    _fill(model, load_model(folder)[0], "net.", folder)
-    tables = read_arrays(folder, "prior.")
-    return model, ConceptPrior(config.channels, config.concepts, **tables) if tables else None
-
-
-def load_agents(folder: Path, config: RLASCConfig, tasks: Iterable[str]) -> dict[str, Policy]:
-    """The agent of each task: of the model's own tasks among its weights, else in `agent-TASK.safetensors` beside
-    them. Only the sender has agents, so one more of these changes no fingerprint and no file. Raises InputError."""
+    The agents of the model's own tasks are among its weights, others in `agent-TASK.safetensors` beside them: only the
+    sender has agents, so one more of these changes no fingerprint and no file. Raises InputError.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import load
 
     from chappe.files import read_bytes
+    from chappe.systems.rlasc.config import RLASCConfig
+    from chappe.systems.rlasc.model import RLASC
     from chappe.systems.rlasc.policy import Policy
     from chappe.training.export import load_model
 
-    agents = {}
-    for task in tasks:
+    state, meta = load_model(folder)
+    config = RLASCConfig.from_dict({k: v for k, v in meta["config"].items() if k != "kind"})
+    model, agents = RLASC(config), {}
+    _fill(model, state, "net.", folder)
+    for task in meta["codec"]["sensitivity"]:
         agents[task], path = Policy(config), Path(folder) / AGENT.format(task)
         if task in config.tasks:
-            _fill(agents[task], load_model(folder)[0], f"agent.{task}.", folder)
+            _fill(agents[task], state, f"agent.{task}.", folder)
             continue
         try:
-            state = load(read_bytes(path))
+            own = load(read_bytes(path))
         except SafetensorError as error:
             raise InputError(f"{path}: the weights are damaged ({error}): get them again.") from error
-        _fill(agents[task], {k: v.float() for k, v in state.items()}, "", path)
-    return agents
+        _fill(agents[task], {k: v.float() for k, v in own.items()}, "", path)
+    tables = {k.removeprefix("prior."): v.numpy() for k, v in state.items() if k.startswith("prior.")}
+    return model, ConceptPrior(config.channels, config.concepts, **tables) if tables else None, agents
 
 
 def _fill(module: nn.Module, state: dict, prefix: str, where: Path) -> None:

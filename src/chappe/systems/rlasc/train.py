@@ -20,7 +20,7 @@ from chappe.files import atomic_write_bytes, read_bytes
 from chappe.modelfolder import CONFIG, PACKED, WEIGHTS, read_meta
 from chappe.nn.tiling import pad_to_cells
 from chappe.systems.rlasc.agent import AgentTask, FinetuneTask, agent_config
-from chappe.systems.rlasc.codec import AGENT, load_autoencoder
+from chappe.systems.rlasc.codec import AGENT, load_networks
 from chappe.systems.rlasc.config import CODEC_DEFAULTS, RLASCConfig, preset
 from chappe.systems.rlasc.engine import Engine
 from chappe.systems.rlasc.model import RLASC
@@ -82,7 +82,7 @@ class _Run:
         self.args = args
         self.prior: ConceptPrior | None = None
         if args.start:
-            self.model, self.prior = load_autoencoder(args.start)
+            self.model, self.prior, _ = load_networks(args.start)
             self.shape = self.model.config
             if args.task in self.shape.tasks:
                 raise UsageError(

@@ -29,7 +29,7 @@ from chappe.systems.mapstream import (
 from chappe.systems.rate import split_bytes
 from chappe.systems.spic.coarse import FACTOR, decode_coarse, imagine, shrink, smooth
 from chappe.systems.spic.restore import Restorer
-from chappe.systems.spic.search import FIRST, CoarseCoder
+from chappe.systems.spic.search import CoarseCoder
 
 if TYPE_CHECKING:
     from chappe.backends import Backend
@@ -151,17 +151,20 @@ class Sender:
 
     def _fit(self, rate: _Rate) -> list[Section]:
         """Map first within its share, then the best coarse picture that fits; what it cannot use goes to the map."""
-        self._coarse.begin(FIRST)  # beside the map, whatever room it leaves
         target, pixels = rate.total, self.shape[0] * self.shape[1]
         share = rate.map_share or self.codec.map_share(target * 8 / pixels, rate.map_mode, rate.goal)
+        self._coarse.begin((1 - 0.94 * share) * target)  # beside the map, which seldom fills its share
         near = rate.map_mode == "near"
+        tried: list[list[Section]] = []
 
         def attempt(budget: int | None) -> tuple[int, list[Section]]:
             first = self.map.within(budget) if near and budget is not None else self.map.lossless
-            sections = [first, self.fill(target - file_size(*self.shape, [first]))]
-            return file_size(*self.shape, sections), sections
+            tried.append([first, self.fill(target - file_size(*self.shape, [first]))])
+            return file_size(*self.shape, tried[-1]), tried[-1]
 
         gap, sections = split_bytes(target, share * target, attempt, rounds=8 if near else 1, ladder=near)
+        if abs(gap) > 0.05 * target:
+            gap, sections = self._paired(tried, target)
         if abs(gap) > 0.05 * target:
             low, high = ([self.map.within(0), self.coarse(0)], [self.map.lossless, self.coarse(100)])
             low, high = (file_size(*self.shape, s) * 8 / pixels for s in (low, high))
@@ -171,6 +174,20 @@ class Sender:
                 f"{file_size(*self.shape, sections) * 8 / pixels:.4f})"
             )
         return sections
+
+    def _paired(self, tried: list[list[Section]], target: float) -> tuple[float, list[Section]]:
+        """Any map that was tried with any coarse picture: (bytes too many, sections) of the nearest to `target` bytes.
+
+        At the lowest qualities AV1's sizes lie a tenth or more apart, and the splits may step over the target by turns.
+        If none is near, the largest below a target that is within reach counts as if it filled it.
+        """
+        every = [[first, coarse] for first, _ in tried for _, coarse in tried]
+        gaps = [file_size(*self.shape, sections) - target for sections in every]
+        nearest = min(range(len(every)), key=lambda k: abs(gaps[k]))
+        if abs(gaps[nearest]) > 0.05 * target and min(gaps) < 0 < max(gaps):
+            nearest = max((k for k in range(len(every)) if gaps[k] < 0), key=gaps.__getitem__)
+            return 0.0, every[nearest]
+        return gaps[nearest], every[nearest]
 
     def fill(self, room: float) -> Section:
         """See `CoarseCoder.fill`."""
