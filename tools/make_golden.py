@@ -88,7 +88,7 @@ def maps() -> dict[str, tuple[bytes, dict]]:
     out = {}
     for seed, size in ((21, (96, 160)), (22, (256, 512))):
         labels = render_scene(seed, size=size).labels
-        for prior in (None, "street11"):
+        for prior in (None, "street11", "street11-cells"):
             shape = {"shape": list(size), "classes": 12, "prior": prior}
             data = labelmap.encode_map(labels, 12, prior=prior)
             out[f"map-{seed}-{prior or 'cold'}"] = (data, {"kind": "map", "labels": digest(labels), **shape})

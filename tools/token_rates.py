@@ -23,6 +23,7 @@ import chappe
 from chappe.bench.protocol import frames
 from chappe.bitstream import container, tokenmix
 from chappe.bitstream.labelmap_near import Ladder, decode_near
+from chappe.bitstream.labelmap_prior import CELLS, shipped
 from chappe.bitstream.slices import owners, strip
 from chappe.bitstream.tokens import encode_grid
 from chappe.metrics.semantic import confusion, miou
@@ -74,7 +75,8 @@ class Split:
         codec, labels = self.codec, self.codec.segment(image)
         self.count += 1
         found = self.codebook(image, labels)
-        ladder, maps = Ladder(labels, codec.classes, protect=codec.settings.get("protect")), {}
+        options = {"prior": shipped(codec.taxonomy + CELLS), "protect": codec.settings.get("protect")}
+        ladder, maps = Ladder(labels, codec.classes, **options), {}
         for rung in RUNGS:
             code = ladder.point(*rung)
             near = decode_near(code, labels.shape, codec.classes)

@@ -55,7 +55,7 @@ def test_prior_is_lossless_and_helps(classes):
     assert len(warm) < len(cold)
 
 
-@pytest.mark.parametrize("prior", [None, "street11"])
+@pytest.mark.parametrize("prior", [None, "street11", "street11-cells"])
 def test_both_engines_write_and_read_the_same_bytes(monkeypatch, prior):
     pytest.importorskip("numba")
     for labels, classes in ((maps.street(48, 64), 12), (maps.noise(12, 16, 11), 11)):
@@ -104,6 +104,7 @@ def test_format_is_frozen():
             (maps.street(64, 96), 12, None),
             (maps.street(64, 96), 12, "street11"),
             (maps.noise(20, 20, 5), 5, None),
+            (maps.street(64, 96), 12, "street11-cells"),
         )
     ]
     assert digests == FROZEN
@@ -114,7 +115,7 @@ def test_the_examples_of_the_format_page():
     rows = ("00000000", "00022000", "01222111", "31133333", "33334443")
     labels = np.array([[int(c) for c in row] for row in rows], np.uint8)
     assert f"map {' '.join(rows)} " in page
-    for classes, prior in ((5, None), (12, "street11")):
+    for classes, prior in ((5, None), (12, "street11"), (12, "street11-cells")):
         data = encode_map(labels, classes, prior=prior)
         assert f"`{data.hex()}`" in page
         np.testing.assert_array_equal(decode_map(data, (5, 8), classes), labels)
@@ -235,4 +236,4 @@ def test_importing_the_coder_does_not_import_numba():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-FROZEN = ["11ac941c97a331c7", "e92da2ba8475b28e", "c9a8232b089a6918"]
+FROZEN = ["11ac941c97a331c7", "e92da2ba8475b28e", "c9a8232b089a6918", "0b8ca1a8a1e59497"]

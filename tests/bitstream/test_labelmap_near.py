@@ -11,10 +11,14 @@ from hypothesis import strategies as st
 
 from bitstream import maps
 from chappe.bitstream import labelmap_engine, labelmap_simplify
+from chappe.bitstream.container import SectionType
 from chappe.bitstream.labelmap import encode_map
 from chappe.bitstream.labelmap_near import LADDER, LEVELS, Ladder, decode_near, encode_near
 from chappe.bitstream.labelmap_simplify import TAPS, enlarge, simplify
+from chappe.data.scenes import render_scene
 from chappe.errors import InputError, ModelError, RateError, StreamError
+from chappe.systems.mapstream import MapCoder, decode_map
+from chappe.systems.sqgan.strips import StripCoder
 
 
 def test_levels_fall_in_size_and_stay_close():
@@ -29,6 +33,21 @@ def test_levels_fall_in_size_and_stay_close():
         agreement.append((back == labels).mean())
     assert sizes == sorted(sizes, reverse=True) and sizes[0] < len(encode_map(labels, 12, prior="street11"))
     assert agreement[0] > 0.98 and agreement[-1] > 0.9 and agreement[0] > agreement[-1]
+
+
+def test_what_a_codec_sends_starts_from_the_prior_for_cells():
+    labels = render_scene(5, size=(128, 256)).labels
+    for budget in (60, 120, 240):
+        section = MapCoder(labels, 12, "street11").within(budget)
+        assert section.type == SectionType.MAP_NEAR and section.payload[0] >> 5 == 2
+        strips = StripCoder(labels, 12, "street11", None, 4).within(2 * budget)
+        assert strips.prior == 2
+    other = MapCoder(labels, 12, "cityscapes30")  # a label set without a prior starts cold
+    assert other.within(240).payload[0] >> 5 == 0
+    back = decode_map({SectionType.MAP_LOSSLESS: other.lossless.payload}, labels.shape, 12, "cityscapes30")
+    np.testing.assert_array_equal(back, labels)
+    cold, primed = (Ladder(labels, 12, prior=prior).point(3, 1.0) for prior in (None, "street11-cells"))
+    assert len(primed) < 0.95 * len(cold), "drawn streets are no CamVid, and yet"
 
 
 def test_budget_is_kept_and_used():
@@ -109,7 +128,7 @@ def test_both_engines_agree(monkeypatch):
     labels, streams = maps.street(64, 96), []
     for engine in ("numba", "python"):
         monkeypatch.setenv(labelmap_engine.ENGINE_VARIABLE, engine)
-        data = encode_near(labels, 12, level=1, prior="street11")
+        data = encode_near(labels, 12, level=1, prior="street11-cells")
         streams.append((data, decode_near(data, labels.shape, 12).tobytes()))
     assert streams[0] == streams[1]
 
@@ -168,7 +187,7 @@ def test_bad_arguments_are_refused():
 def test_any_bytes_give_a_map_or_a_stream_error():
     pytest.importorskip("numba")
     rng = np.random.default_rng(3)
-    good = [encode_near(maps.street(40, 56, s), 12, level=s, prior="street11") for s in range(4)]
+    good = [encode_near(maps.street(40, 56, s), 12, level=s, prior="street11-cells") for s in range(4)]
     read = 0
     for i in range(200):
         data = rng.bytes(int(rng.integers(0, 40))) if i % 3 == 0 else maps.damaged(good[i % 4], rng)

@@ -99,7 +99,7 @@ def test_relevance_writes_the_profile_that_encode_takes(rows, tmp_path, capsys):
     for profile in ("uniform", path.read_text()):
         out = tmp_path / "out.chp"
         args = parser.parse_args(["encode", str(tmp_path / "in.png"), str(out), "--codec", "sqgan-street", "--bpp",
-                                  "0.06", "--relevance", profile, "--quiet"])  # fmt: skip
+                                  "0.04", "--relevance", profile, "--quiet"])  # fmt: skip
         assert args.run(args) == 0
         sizes.append(out.read_bytes())
     assert sizes[0] != sizes[1]

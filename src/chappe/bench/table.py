@@ -32,6 +32,7 @@ __all__ = [
     "load_rows",
     "mean_iou",
     "needed_bpp",
+    "results_text",
     "sentence",
 ]
 
@@ -211,13 +212,31 @@ def _features(rows: list[dict]) -> dict[str, np.ndarray]:
 
 
 def cells_to_json(cells: Iterable[Cell]) -> list[dict]:
-    """Cells as JSON holds them: NaN becomes null."""
+    """Cells as JSON holds them: NaN becomes null, numbers have ten digits."""
     out = []
     for cell in cells:
         entry = asdict(cell)
-        entry["classes"] = {k: [None if math.isnan(v) else v for v in values] for k, values in cell.classes.items()}
+        for key in ("values", "low", "high"):
+            entry[key] = {k: _short(v) for k, v in entry[key].items()}
+        entry["classes"] = {k: [_short(v) for v in values] for k, values in cell.classes.items()}
         out.append(entry)
     return out
+
+
+def results_text(results: dict) -> str:
+    """A results.json: an entry a line, and of a list of objects an object a line."""
+    parts = []
+    for key, value in results.items():
+        text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            lines = (json.dumps(item, allow_nan=False, separators=(",", ":")) for item in value)
+            text = "[\n" + ",\n".join(lines) + "\n]"
+        parts.append(f"{json.dumps(key)}: {text}")
+    return "{\n" + ",\n".join(parts) + "\n}\n"
+
+
+def _short(value: float) -> float | None:
+    return None if math.isnan(value) else float(f"{value:.10g}")
 
 
 def format_table(cells: Sequence[Cell], columns: Sequence[str] = COLUMNS) -> str:

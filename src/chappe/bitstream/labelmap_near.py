@@ -28,8 +28,8 @@ LADDER: tuple[tuple[int, float], ...] = (
 )  # fmt: skip
 # Mean bytes of each rung on training maps: only to guess which rungs are not worth coding.
 _TYPICAL = (
-    995, 760, 565, 531, 404, 342, 299, 272, 222, 210, 182, 171, 151, 142, 112, 108, 100, 90, 86, 75, 72, 52, 50, 32, 23,
-    19, 5,
+    683, 654, 591, 560, 355, 334, 238, 228, 182, 176, 143, 136, 116, 111, 85, 82, 78, 65, 62, 53, 50, 37, 36, 23, 17,
+    11, 2,
 )  # fmt: skip
 FAR = 1.1  # times a limit: a second limit is seldom farther from the first
 _PROBE = 14  # a rung that is quick to code

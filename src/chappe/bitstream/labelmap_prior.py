@@ -20,9 +20,10 @@ from . import labelmap_python as twin
 from .labelmap_engine import State
 from .labelmap_tables import LIMIT, tables
 
-__all__ = ["NAMES", "Prior", "pack_prior", "pack_table", "prior_by_id", "prior_id", "unpack_prior"]
+__all__ = ["CELLS", "NAMES", "Prior", "pack_prior", "pack_table", "prior_by_id", "prior_id", "shipped", "unpack_prior"]
 
-NAMES = {1: "street11"}  # permanent; ids 1 to 7
+NAMES = {1: "street11", 2: "street11-cells"}  # permanent; ids 1 to 7
+CELLS = "-cells"  # ends the name of a prior for maps reduced by the near-lossless coder
 MAGIC = b"CLP1"
 STRETCH_STEP = 22  # a stored probability is a stretch value in these units, one signed byte
 WEIGHT_STEP = 16
@@ -41,6 +42,11 @@ class Prior:
     def state(self, scale: int) -> State:
         """A copy of the tables for the largest scale learned that is not above `scale`."""
         return self.states[max(s for s in self.states if s <= scale)].copy()
+
+
+def shipped(name: str) -> str | None:
+    """`name` if there is a prior of that name, else None."""
+    return name if name in NAMES.values() else None
 
 
 def prior_id(name: str | None, classes: int) -> int:
@@ -87,13 +93,16 @@ def _from_planes(data: bytes, count: int, width: int) -> np.ndarray:
     return wide.view("<u4").reshape(-1).astype(np.int64)
 
 
-def pack_table(scale: int, state: State, *, slots: int, count_cap: int, seen_cap: int, rates: tuple[int, int]) -> bytes:
-    """One table: the `slots` counters with most events (rounded), and every weight set that was used."""
+def pack_table(
+    scale: int, state: State, *, slots: int, count_cap: int, seen_cap: int, rates: tuple[int, int], grain: int = 1
+) -> bytes:
+    """One table: the `slots` counters with most events, to `grain` steps, and every weight set that was used."""
     events = state.slots & 255
     keep = np.sort(np.argsort(-events, kind="stable")[: min(slots, int((events > 0).sum()))])
     packed = state.slots[keep].astype(np.int64)
     stretched = tables().stretch[packed >> 14].astype(np.int64)
-    coarse = (stretched + STRETCH_STEP * 128 + STRETCH_STEP // 2) // STRETCH_STEP - 128
+    step = grain * STRETCH_STEP
+    coarse = grain * ((stretched + step * 128 + step // 2) // step - 128)
     used = np.flatnonzero(state.seen)
     weights = state.weights.reshape(twin.SETS, twin.CONTEXTS)[used].astype(np.int64) // WEIGHT_STEP
     head = np.array([(scale, *rates, len(keep), len(used))], SIZES).tobytes()
@@ -101,7 +110,7 @@ def pack_table(scale: int, state: State, *, slots: int, count_cap: int, seen_cap
         (
             head,
             _planes(np.diff(keep, prepend=0), 3),
-            _planes(np.clip(coarse, -127, 127) + 128, 1),
+            _planes(np.clip(coarse, -(127 // grain) * grain, 127 // grain * grain) + 128, 1),
             _planes(np.minimum(packed & 255, count_cap), 1),
             _planes(np.diff(used, prepend=0), 2),
             _planes(np.minimum(state.seen[used], seen_cap), 2),

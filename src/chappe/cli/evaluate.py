@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shlex
 from dataclasses import asdict
@@ -177,7 +176,7 @@ def command(args: argparse.Namespace) -> str:
 def _write(out: Path, plan, cells: list, sentences: list[str], versions: dict[str, str], call: str) -> None:
     """results.json: cells with intervals, what they were measured on and with, and the curves in CompressAI's form."""
     from chappe.bench import compressai
-    from chappe.bench.table import cells_to_json
+    from chappe.bench.table import cells_to_json, results_text
     from chappe.files import atomic_write_bytes
 
     names: dict[str, dict[str, None]] = {}
@@ -196,7 +195,7 @@ def _write(out: Path, plan, cells: list, sentences: list[str], versions: dict[st
         "cells": cells_to_json(cells),
         "compressai": [asdict(result) for result in compressai.from_cells(cells)],
     }
-    atomic_write_bytes(out / "results.json", (json.dumps(results, indent=1, allow_nan=False) + "\n").encode())
+    atomic_write_bytes(out / "results.json", results_text(results).encode())
 
 
 def _versions() -> dict[str, str]:

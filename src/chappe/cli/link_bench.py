@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shlex
 from pathlib import Path
@@ -46,6 +45,7 @@ def run(args: argparse.Namespace) -> int:
     from chappe.bench.link_schemes import SCHEMES
     from chappe.bench.link_table import aggregate, cells_to_json, deltas, deltas_to_json, markdown
     from chappe.bench.protocol import default_split
+    from chappe.bench.table import results_text
     from chappe.errors import MissingDependency
     from chappe.files import atomic_write_bytes
 
@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
         "fades": args.fades, "channel": "rayleigh2x2, one fade a transmission", "missing": plan.missing,
         "cells": cells_to_json(cells), "bd": deltas_to_json(found),
     }  # fmt: skip
-    atomic_write_bytes(out / "results.json", (_lines(results) + "\n").encode())
+    atomic_write_bytes(out / "results.json", results_text(results).encode())
     atomic_write_bytes(out / "table.md", text.encode())
     print(text, end="")
     try:
@@ -73,16 +73,6 @@ def run(args: argparse.Namespace) -> int:
     except MissingDependency as error:
         say(f"no curves.png: {error}", quiet=args.quiet)
     return 0
-
-
-def _lines(results: dict) -> str:
-    """JSON with one cell a line."""
-    head = {key: value for key, value in results.items() if key not in ("cells", "bd")}
-    parts = [json.dumps(head, allow_nan=False)[:-1]]
-    for key in ("cells", "bd"):
-        entries = ",\n".join(json.dumps(entry, allow_nan=False) for entry in results[key])
-        parts.append(f'"{key}": [\n{entries}\n]')
-    return ",\n".join(parts) + "}"
 
 
 def command(args: argparse.Namespace, data: str) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 
 from chappe.bitstream import container, labelmap, labelmap_near
 from chappe.bitstream.container import Header, Section, SectionType
+from chappe.bitstream.labelmap_prior import CELLS, shipped
 from chappe.codec import Codec, OperatingPoint
 from chappe.errors import InputError, ModelError, StreamError, UsageError
 from chappe.taxonomy import relevance
@@ -119,7 +120,7 @@ class MapCoder:
 
     def __init__(self, labels: np.ndarray, classes: int, taxonomy: str, protect: Sequence[float] | None = None):
         self.labels, self.classes, self.taxonomy = labels, classes, taxonomy
-        self._near = labelmap_near.Ladder(labels, classes, protect=protect)
+        self._near = labelmap_near.Ladder(labels, classes, prior=shipped(taxonomy + CELLS), protect=protect)
         self._lossless: Section | None = None
         self._exact_over = -1  # bytes that the exact map is known to need more than, unless it is there
 
@@ -145,7 +146,7 @@ class MapCoder:
         return self._lossless is not None and len(self._lossless.payload) <= max_bytes
 
     def _exactly(self, max_bytes: int | None) -> Section | None:
-        payload = labelmap.encode_map(self.labels, self.classes, prior=self.taxonomy, max_bytes=max_bytes)
+        payload = labelmap.encode_map(self.labels, self.classes, prior=shipped(self.taxonomy), max_bytes=max_bytes)
         return None if payload is None else Section(SectionType.MAP_LOSSLESS, payload)
 
     def received(self, section: Section) -> np.ndarray:
@@ -156,7 +157,7 @@ class MapCoder:
 def decode_map(by_type: dict[int, bytes], shape: tuple[int, int], classes: int, taxonomy: str) -> np.ndarray | None:
     """Labels (H, W) uint8 from a lossless or near-lossless section; None where the file has neither."""
     if SectionType.MAP_LOSSLESS in by_type:
-        return labelmap.decode_map(by_type[SectionType.MAP_LOSSLESS], shape, classes, prior=taxonomy)
+        return labelmap.decode_map(by_type[SectionType.MAP_LOSSLESS], shape, classes, prior=shipped(taxonomy))
     if SectionType.MAP_NEAR in by_type:
         return labelmap_near.decode_near(by_type[SectionType.MAP_NEAR], shape, classes)
     return None

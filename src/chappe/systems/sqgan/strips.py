@@ -12,7 +12,7 @@ from chappe.bitstream import slices, tokenmix
 from chappe.bitstream.labelmap import start_state
 from chappe.bitstream.labelmap_engine import check_labels, decode_mixed, encode_mixed
 from chappe.bitstream.labelmap_near import Ladder
-from chappe.bitstream.labelmap_prior import prior_by_id, prior_id
+from chappe.bitstream.labelmap_prior import CELLS, prior_by_id, prior_id, shipped
 from chappe.bitstream.labelmap_simplify import enlarge, simplify
 from chappe.bitstream.slices import Slice
 from chappe.errors import StreamError
@@ -40,12 +40,12 @@ class StripCoder:
     def __init__(self, labels: np.ndarray, classes: int, taxonomy: str, protect: Sequence[float] | None, count: int):
         self.labels, self.classes, self.taxonomy = check_labels(labels, classes), classes, taxonomy
         self.count = count
-        self._ladder = _StripLadder(self, labels, classes, protect=protect)
+        self._ladder = _StripLadder(self, labels, classes, prior=shipped(taxonomy + CELLS), protect=protect)
 
     @cached_property
     def lossless(self) -> MapStrips:
         """The map, exactly."""
-        ways = [self.code(self.labels, 1, prior) for prior in (0, prior_id(self.taxonomy, self.classes))]
+        ways = [self.code(self.labels, 1, prior) for prior in (0, prior_id(shipped(self.taxonomy), self.classes))]
         return min(ways, key=lambda strips: strips.size)
 
     def within(self, max_bytes: int) -> MapStrips:
@@ -56,8 +56,8 @@ class StripCoder:
             return ladder.strips[chosen]
         return self.lossless
 
-    def code(self, cells: np.ndarray, scale: int, prior: int = 0) -> MapStrips:
-        """The strips of a reduced map; one without a row is empty. Simplified maps do best from a cold start."""
+    def code(self, cells: np.ndarray, scale: int, prior: int) -> MapStrips:
+        """The strips of a reduced map; one without a row is empty."""
         parts = [cells[slices.strip(k, self.count, len(cells))] for k in range(self.count)]
         cap = 4096 + 4 * cells.size
         codes = (encode_mixed(p, self.classes, start_state(prior, scale), cap) if len(p) else b"" for p in parts)
@@ -67,13 +67,14 @@ class StripCoder:
 class _StripLadder(Ladder):
     """The ladder of a map whose points are coded in strips; `strips` finds them again by their joined bytes."""
 
-    def __init__(self, coder: StripCoder, labels: np.ndarray, classes: int, *, protect: Sequence[float] | None):
-        super().__init__(labels, classes, protect=protect)
+    def __init__(self, coder: StripCoder, labels: np.ndarray, classes: int, **options):
+        super().__init__(labels, classes, **options)
         self.coder, self.strips = coder, {}
 
     def point(self, scale: int, slope: float) -> bytes:
         if (scale, slope) not in self._coded:
-            made = self.coder.code(simplify(self.labels, self.classes, scale, slope, self.weights), scale)
+            cells = simplify(self.labels, self.classes, scale, slope, self.weights)
+            made = self.coder.code(cells, scale, self.number)
             self._coded[scale, slope] = b"".join(made.codes)
             self.strips[self._coded[scale, slope]] = made
         return self._coded[scale, slope]
