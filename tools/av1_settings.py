@@ -1,16 +1,19 @@
 """What the one-pass codec's coarse picture loses when AV1's encoder does without some of its tools, at equal bytes.
 
-    python tools/av1_settings.py DATA [--split train] [--every 10] [--bpp 0.02 0.04 0.08] [--settings 4 6 4,sb-size=64]
+    python tools/av1_settings.py DATA [--split train] [--every 10] [--bpp 0.02 0.04 0.08] [--espnetv2]
+                                 [--settings 4 6 4,min-partition-size=8]
 
 A setting is libaom's speed and options of its own, as Pillow's `advanced` takes them. For each: milliseconds a coding,
-and at each rate LPIPS and judge mIoU of the decoded pictures with the segmenter's labels, then 95 % intervals, paired
-over pictures, of the difference from the first setting. LPIPS weights from $CHAPPE_DATA.
+and at each rate LPIPS and mIoU of the decoded pictures with the segmenter's labels, by the judge and by the stranger
+ESPNetv2, then 95 % intervals, paired over pictures, of the difference from the first setting. LPIPS and ESPNetv2
+weights from $CHAPPE_DATA.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Callable
 from unittest import mock
 
 import numpy as np
@@ -21,10 +24,11 @@ from chappe.metrics import confusion, miou
 from chappe.metrics.bootstrap import interval, interval_of_sums
 from chappe.metrics.lpips import SqueezeLPIPS, lpips, lpips_weights_path
 from chappe.segment.builtin import load_judge, load_segmenter
-from chappe.systems.spic import coarse, search
+from chappe.systems.spic import search
+from chappe.systems.spic.coarse import encode_coarse
 
 VOID, CLASSES = 11, 12
-USUAL = ("4", "4,min-partition-size=8", "5,min-partition-size=8", "6")
+USUAL = ("4", "4,min-partition-size=8", "5", "6")
 
 
 class Timed:
@@ -36,23 +40,39 @@ class Timed:
 
     def __call__(self, small: np.ndarray, quality: int, speed: int | None = None) -> bytes:
         start = time.perf_counter()
-        payload = coarse.encode_coarse(small, quality, speed or self.speed)
+        payload = encode_coarse(small, quality, speed or self.speed, None if speed else self.options)
         if speed is None:
             self.seconds.append(time.perf_counter() - start)
         return payload
 
 
-def measure(codec, shots: list, bpp: float, setting: str, eyes: tuple) -> tuple[np.ndarray, np.ndarray, list[float]]:
-    """Confusion matrices (N, C, C), LPIPS (N,) and seconds of each coding."""
-    judge, distance = eyes
+def measure(codec, shots: list, bpp: float, setting: str, distance, eyes: dict[str, Callable]):
+    """Confusion matrices (N, C, C) by eye, LPIPS (N,) and seconds of each coding."""
     timed = Timed(setting)
-    matrices, far = [], []
-    with mock.patch.object(search, "encode_coarse", timed), mock.patch.object(coarse, "LIMITS", timed.options):
+    matrices, far = {name: [] for name in eyes}, []
+    with mock.patch.object(search, "encode_coarse", timed):
         for frame, labels in shots:
             picture = codec.decode(codec.encode(frame.image, labels=labels, bpp=bpp)).image
-            matrices.append(confusion(judge(picture), frame.labels_in("street11"), CLASSES, ignore=VOID))
+            for name, eye in eyes.items():
+                matrices[name].append(confusion(eye(picture), frame.labels_in("street11"), CLASSES, ignore=VOID))
             far.append(lpips(picture, frame.image, distance))
-    return np.array(matrices), np.array(far), timed.seconds
+    return {name: np.array(found) for name, found in matrices.items()}, np.array(far), timed.seconds
+
+
+def line(found: tuple, first: tuple | None) -> list[str]:
+    """Cells of a row: milliseconds, LPIPS and mIoU by eye, each with the interval of what it moved."""
+    matrices, far, seconds = found
+    cells = [f"{1000 * np.median(seconds):.0f}", f"{far.mean():.4f}"]
+    if first is not None:
+        low, high = interval(far - first[1])
+        cells[-1] += f" [{low:+.4f}, {high:+.4f}]"
+    for name, matrix in matrices.items():
+        cells.append(f"{100 * miou(matrix.sum(0), ignore=VOID):.1f}")
+        if first is not None:
+            pairs = np.stack([matrix, first[0][name]], 1)
+            ends = interval_of_sums(pairs, lambda t: 100 * (miou(t[0], ignore=VOID) - miou(t[1], ignore=VOID)))
+            cells[-1] += f" [{ends[0]:+.1f}, {ends[1]:+.1f}]"
+    return cells
 
 
 def main() -> None:
@@ -62,28 +82,23 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=10)
     parser.add_argument("--bpp", type=float, nargs="+", default=[0.02, 0.04, 0.08])
     parser.add_argument("--settings", nargs="+", default=USUAL, metavar="SPEED[,OPTION=VALUE]")
+    parser.add_argument("--espnetv2", action="store_true")
     args = parser.parse_args()
-    codec, segment = chappe.load("spic-onepass-street"), load_segmenter()
-    eyes = load_judge(), SqueezeLPIPS.from_file(lpips_weights_path())
+    codec, segment, eyes = chappe.load("spic-onepass-street"), load_segmenter(), {"judge": load_judge()}
+    distance = SqueezeLPIPS.from_file(lpips_weights_path())
+    if args.espnetv2:
+        from chappe.bench.espnetv2 import load_espnetv2
+
+        eyes["ESPNetv2"] = load_espnetv2()
     shots = [(frame, segment(frame.image)) for frame in frames(args.data, args.split, every=args.every)]
-    print(
-        f"{args.split}, {len(shots)} pictures\n\n| bpp | libaom | ms | LPIPS | difference | judge mIoU % | difference |"
-    )
-    print("|---|---|---|---|---|---|---|")
+    heads = ["bpp", "libaom", "ms", "LPIPS", *(f"{name} mIoU %" for name in eyes)]
+    print(f"{args.split}, {len(shots)} pictures\n\n| {' | '.join(heads)} |\n|{'---|' * len(heads)}")
     for bpp in args.bpp:
         first = None
         for setting in args.settings:
-            matrices, far, seconds = measure(codec, shots, bpp, setting, eyes)
-            first = first or (matrices, far)
-            pairs = np.stack([matrices, first[0]], 1)
-            points = interval_of_sums(pairs, lambda t: 100 * (miou(t[0], ignore=VOID) - miou(t[1], ignore=VOID)))
-            ends, mean = interval(far - first[1]), 100 * miou(matrices.sum(0), ignore=VOID)
-            moved = [f"{ends[0]:+.4f} … {ends[1]:+.4f}", f"{points[0]:+.1f} … {points[1]:+.1f}"]
-            if setting == args.settings[0]:
-                moved = ["", ""]
-            took = f"{1000 * np.median(seconds):.0f}"
-            cells = [f"{bpp:g}", setting, took, f"{far.mean():.4f}", moved[0], f"{mean:.1f}", moved[1]]
-            print(f"| {' | '.join(cells)} |", flush=True)
+            found = measure(codec, shots, bpp, setting, distance, eyes)
+            print(f"| {bpp:g} | {setting} | {' | '.join(line(found, first))} |", flush=True)
+            first = first or found
 
 
 if __name__ == "__main__":
