@@ -30,7 +30,8 @@ from chappe.systems.beside import allowed_threads
 STAGES = {  # name: where the encoders and decoders look the function up
     "map, encoding": ("chappe.systems.mapstream.MapCoder.within",),
     "map, decoding": ("chappe.systems.spic.codec.decode_map", "chappe.systems.sqgan.codec.decode_map"),
-    "AV1, encoding": ("chappe.systems.spic.search.encode_coarse",),
+    "AV1, trials": ("chappe.systems.spic.search.CoarseCoder.expected",),
+    "AV1, encoding": ("chappe.systems.spic.search.CoarseCoder._code",),
     "AV1, decoding": ("chappe.systems.spic.codec.decode_coarse",),
     "tokens, encoding": ("chappe.bitstream.tokenmix.encode_tokens",),
     "tokens, decoding": ("chappe.bitstream.tokenmix.decode_tokens",),

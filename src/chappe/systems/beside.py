@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-__all__ = ["allowed_threads", "beside"]
+__all__ = ["allowed_threads", "beside", "start"]
 
 
 def allowed_threads() -> int:
@@ -31,11 +31,20 @@ def allowed_threads() -> int:
 def beside(work: Callable[[], object]) -> Iterator[None]:
     """Does `work` in a second thread while the block runs, and waits for it; with one thread allowed it is not done.
 
-    For work that keeps its results for whoever asks later. What it raises is dropped: who asks meets it again.
+    For work that keeps its results for whoever asks later, see `start`.
     """
     if allowed_threads() < 2:
         yield
         return
+    thread = start(work)
+    try:
+        yield
+    finally:
+        thread.join()
+
+
+def start(work: Callable[[], object]) -> threading.Thread:
+    """Begin `work` in a second thread. What it raises is dropped: who asks for the result meets it again."""
 
     def quietly() -> None:
         with suppress(Exception):
@@ -43,7 +52,4 @@ def beside(work: Callable[[], object]) -> Iterator[None]:
 
     thread = threading.Thread(target=quietly, name="chappe-beside")
     thread.start()
-    try:
-        yield
-    finally:
-        thread.join()
+    return thread

@@ -12,14 +12,13 @@ import math
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import suppress
 from functools import cached_property
 
 import numpy as np
 
 from chappe.bitstream import container
 from chappe.bitstream.container import Section, SectionType
-from chappe.systems.beside import allowed_threads
+from chappe.systems.beside import allowed_threads, start
 from chappe.systems.spic.coarse import FASTEST, encode_coarse, setting
 
 __all__ = ["CoarseCoder", "best_quality"]
@@ -55,14 +54,14 @@ class CoarseCoder:
     def begin(self, room: float) -> None:
         """In a second thread, where one is allowed: code the quality that should fill `room` bytes."""
         if allowed_threads() > 1:
-            _start(lambda: self.section(round(self.expected(room))))
+            start(lambda: self.section(round(self.expected(room))))
 
     def fill(self, room: float) -> Section:
         """The section of highest quality whose framed size stays within `room` bytes, or the next where that is nearer.
         See `best_quality`."""
 
-        def size(quality: int, other: int) -> int:
-            if allowed_threads() > 1 and not self._is_ready(quality):
+        def size(quality: int, other: int | None = None) -> int:
+            if other is not None and allowed_threads() > 1 and not self._is_ready(quality):
                 self._ahead(_unlike(quality, other))
             return container.section_size(len(self.section(quality).payload))
 
@@ -88,7 +87,7 @@ class CoarseCoder:
         """Code a quality in a second thread, unless it is known or one is at it."""
         future, is_mine = self._claim(quality)
         if is_mine:
-            _start(lambda: self._code(quality, future))
+            start(lambda: self._code(quality, future))
 
     def _is_ready(self, quality: int) -> bool:
         with self._lock:
@@ -112,14 +111,14 @@ class CoarseCoder:
             future.set_exception(error)
 
 
-def best_quality(size: Callable[[int, int], int], room: float, start: float) -> int:
+def best_quality(size: Callable[..., int], room: float, begin: float) -> int:
     """The highest quality 0 ... 100 whose size is within `room`, or the next where its size is nearer.
 
-    size(quality, other): bytes at one quality, and the one that is likely to be asked for next. Sizes grow nearly
-    exponentially with quality, so the bracket is narrowed from `start` by interpolating their logarithms.
+    size(quality, other): bytes at one quality, and the one that is likely to be asked for next, where that is known.
+    Sizes grow nearly exponentially with quality: a bracket is narrowed from `begin` by interpolating their logarithms.
     """
     low, high = 0, 100
-    goal = start
+    goal = begin
     while high - low > 1:
         quality = min(high - 1, max(low + 1, round(goal)))
         found = size(quality, min(100, max(0, quality + (1 if goal > quality else -1))))
@@ -130,9 +129,9 @@ def best_quality(size: Callable[[int, int], int], room: float, start: float) -> 
         else:
             high = quality
         goal = quality + _step(found, room)
-    if low < 10 and size(0, 0) >= room:  # dear to find out, and in no doubt where a better quality fits easily
+    if low < 10 and size(0) >= room:  # dear to find out, and in no doubt where a better quality fits easily
         return 0
-    if size(low, low) < 0.97 * room and size(low + 1, low + 1) - room < room - size(low, low):
+    if size(low) < 0.97 * room and size(low + 1) - room < room - size(low):
         low += 1
     return low
 
@@ -147,11 +146,3 @@ def _unlike(quality: int, other: int) -> int:
     while 0 < other < 100 and setting(other) == setting(quality):
         other += 1 if other > quality else -1
     return other
-
-
-def _start(work: Callable[[], object]) -> None:
-    def quietly() -> None:
-        with suppress(Exception):  # who asks for the section meets it again
-            work()
-
-    threading.Thread(target=quietly, name="chappe-coarse").start()
